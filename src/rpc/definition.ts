@@ -1,0 +1,53 @@
+import { loadPackageDefinition, type ServiceClientConstructor, type ServiceDefinition } from "@grpc/grpc-js";
+import { fromJSON } from "@grpc/proto-loader";
+import protobuf from "protobufjs";
+import { assert } from "../base/assert.ts";
+import protoText from "../../proto/raft.proto" with { type: "text" };
+
+/**
+ * Fields that hold keys and values. On the wire a proto3 string and bytes are the same; we read them as
+ * bytes, because the library's decoder would replace what is not valid UTF-8 in silence. See text.ts.
+ */
+const TEXT_FIELDS: readonly (readonly [message: string, field: string])[] = [
+  ["StringArg", "arg"],
+  ["KeyValue", "key"],
+  ["KeyValue", "value"],
+  ["GetKey", "key"],
+  ["Reply", "value"],
+  ["LogEntry", "key"],
+  ["LogEntry", "value"],
+];
+
+/** The services of package `raft`, as our servers and clients speak them. */
+export interface Services {
+  readonly FrontEnd: ServiceDefinition;
+  readonly KeyValueStore: ServiceDefinition;
+}
+
+export type ServiceName = keyof Services;
+
+/** Bytes: the largest message either side accepts. Above every limit on keys, values and batches. */
+export const MAX_MESSAGE_BYTES = 16 * 1024 * 1024;
+
+export const services: Services = loadServices();
+
+function loadServices(): Services {
+  const { root } = protobuf.parse(protoText, { keepCase: true });
+  for (const [message, field] of TEXT_FIELDS) {
+    const found = root.lookupType(`raft.${message}`).fields[field];
+    assert(found?.type === "string", `raft.proto has no string ${message}.${field}`);
+    found.type = "bytes";
+  }
+  const loaded = loadPackageDefinition(
+    fromJSON(root.toJSON(), { keepCase: true, longs: Number, enums: String, defaults: true, oneofs: true }),
+  );
+  return { FrontEnd: serviceOf(loaded, "FrontEnd"), KeyValueStore: serviceOf(loaded, "KeyValueStore") };
+}
+
+function serviceOf(loaded: ReturnType<typeof loadPackageDefinition>, name: ServiceName): ServiceDefinition {
+  const scope = loaded["raft"];
+  assert(scope !== undefined && typeof scope === "object", "raft.proto has no package raft");
+  const constructor = (scope as Record<string, ServiceClientConstructor>)[name];
+  assert(constructor !== undefined, `raft.proto has no service ${name}`);
+  return constructor.service;
+}

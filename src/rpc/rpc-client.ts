@@ -1,0 +1,111 @@
+import { Client, credentials, Metadata, status, type ServiceError } from "@grpc/grpc-js";
+import { defined } from "../base/assert.ts";
+import { RaftKvError, type ErrorCode } from "../base/errors.ts";
+import { MAX_MESSAGE_BYTES, services, type ServiceName } from "./definition.ts";
+import type { Rpc, ServiceRpcs } from "./wire.ts";
+
+type RequestOf<S extends ServiceName, M extends keyof ServiceRpcs[S]> =
+  ServiceRpcs[S][M] extends Rpc<infer Request, unknown> ? Partial<Request> : never;
+type ResponseOf<S extends ServiceName, M extends keyof ServiceRpcs[S]> =
+  ServiceRpcs[S][M] extends Rpc<unknown, infer Response> ? Response : never;
+
+/** The library's defaults wait up to two minutes before they look at a restarted server again (F6). */
+const CHANNEL_OPTIONS = {
+  "grpc.initial_reconnect_backoff_ms": 50,
+  "grpc.max_reconnect_backoff_ms": 200,
+  "grpc.enable_retries": 0,
+  "grpc.enable_http_proxy": 0,
+  "grpc.max_receive_message_length": MAX_MESSAGE_BYTES,
+  "grpc.max_send_message_length": MAX_MESSAGE_BYTES,
+  "grpc.use_local_subchannel_pool": 1,
+};
+
+const METADATA = new Metadata();
+
+/** One connection to one service of one process; it connects when first used and reconnects by itself. */
+export class RpcClient<S extends ServiceName> {
+  readonly address: string;
+  readonly #client: Client;
+  readonly #service: S;
+
+  /** `address` is "host:port". */
+  constructor(service: S, address: string) {
+    this.address = address;
+    this.#service = service;
+    this.#client = new Client(address, credentials.createInsecure(), CHANNEL_OPTIONS);
+  }
+
+  /**
+   * One unary call. Rejects with RaftKvError: "unavailable" when the request certainly never left,
+   * "unknownOutcome" when it may have arrived and no answer came within `timeoutMs`, "invalidArgument"
+   * when the other side refused the arguments, "internal" otherwise.
+   */
+  call<M extends keyof ServiceRpcs[S] & string>(
+    method: M,
+    request: RequestOf<S, M>,
+    timeoutMs: number,
+  ): Promise<ResponseOf<S, M>> {
+    return new Promise((resolve, reject) => {
+      this.send(method, request, timeoutMs, (outcome) => {
+        if (outcome instanceof RaftKvError) reject(outcome);
+        else resolve(outcome);
+      });
+    });
+  }
+
+  /** As `call`, without a promise: `done` gets the response or the error. */
+  send<M extends keyof ServiceRpcs[S] & string>(
+    method: M,
+    request: RequestOf<S, M>,
+    timeoutMs: number,
+    done: (outcome: ResponseOf<S, M> | RaftKvError) => void,
+  ): void {
+    const definition = defined(services[this.#service][method], `no RPC ${this.#service}.${method}`);
+    this.#client.makeUnaryRequest(
+      definition.path,
+      definition.requestSerialize,
+      definition.responseDeserialize as (bytes: Buffer) => ResponseOf<S, M>,
+      request,
+      METADATA,
+      { deadline: Date.now() + timeoutMs },
+      (error, response) => {
+        if (error !== null) done(asRaftKvError(error, this.address));
+        else done(defined(response, "neither response nor error"));
+      },
+    );
+  }
+
+  close(): void {
+    this.#client.close();
+  }
+}
+
+function asRaftKvError(error: ServiceError, address: string): RaftKvError {
+  const message = `${address}: ${error.details}`;
+  return new RaftKvError(codeOf(error), message, { cause: error });
+}
+
+function codeOf(error: ServiceError): ErrorCode {
+  switch (error.code) {
+    case status.UNAVAILABLE:
+      return neverLeft(error) ? "unavailable" : "unknownOutcome";
+    case status.DEADLINE_EXCEEDED:
+      return neverLeft(error) ? "unavailable" : "unknownOutcome";
+    case status.CANCELLED:
+      return "unknownOutcome";
+    case status.INVALID_ARGUMENT:
+    case status.RESOURCE_EXHAUSTED:
+      return "invalidArgument";
+    case status.FAILED_PRECONDITION:
+      return "failedPrecondition";
+    default:
+      return "internal";
+  }
+}
+
+/** Whether no connection was ever there to carry the request. */
+function neverLeft(error: ServiceError): boolean {
+  return /^No connection established|Waiting for LB pick|ECONNREFUSED|Name resolution failed/.test(
+    error.details,
+  );
+}

@@ -1,0 +1,129 @@
+import { Server, ServerCredentials, status, type sendUnaryData, type ServerUnaryCall } from "@grpc/grpc-js";
+import { describeError, RaftKvError } from "../base/errors.ts";
+import { MAX_MESSAGE_BYTES, services, type ServiceName } from "./definition.ts";
+import type { Rpc, ServiceRpcs } from "./wire.ts";
+
+/** What a handler may know of its call beside the request. */
+export interface CallContext {
+  /** Milliseconds until the caller gives up; null when it set no deadline. */
+  readonly remainingMs: number | null;
+}
+
+/** One function an RPC. A thrown RaftKvError becomes a gRPC status; anything else thrown is a bug. */
+export type Handlers<S extends ServiceName> = {
+  readonly [M in keyof ServiceRpcs[S]]: ServiceRpcs[S][M] extends Rpc<infer Request, infer Response>
+    ? (request: Request, context: CallContext) => Promise<Partial<Response>>
+    : never;
+};
+
+type UnaryHandler = (request: unknown, context: CallContext) => Promise<object>;
+
+/** How long open calls may take to end when the server closes. */
+const CLOSE_GRACE_MS = 500;
+
+/** A gRPC server on a set of addresses. */
+export class RpcServer {
+  readonly #server = new Server({
+    "grpc.max_receive_message_length": MAX_MESSAGE_BYTES,
+    "grpc.max_send_message_length": MAX_MESSAGE_BYTES,
+  });
+
+  add<S extends ServiceName>(name: S, handlers: Handlers<S>): void {
+    const implementation = Object.fromEntries(
+      Object.entries(handlers).map(([method, handler]) => [method, unary(handler as UnaryHandler)]),
+    );
+    this.#server.addService(services[name], implementation);
+  }
+
+  /**
+   * Serves on `port` at every one of `hosts`, the first of which must work; the others are left out where
+   * the machine does not have them. Rejects with RaftKvError "io" when the port is taken.
+   */
+  async listen(hosts: readonly string[], port: number): Promise<void> {
+    for (const [position, host] of hosts.entries()) {
+      try {
+        await this.#bind(host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`);
+      } catch (error) {
+        const taken = /EADDRINUSE/.test(String(error));
+        if (position > 0 && !taken) continue;
+        const why = taken ? "is in use by another process" : `cannot be opened: ${describeError(error)}`;
+        throw new RaftKvError("io", `port ${port} on ${host} ${why}`, { cause: error });
+      }
+    }
+  }
+
+  #bind(address: string): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#server.bindAsync(address, ServerCredentials.createInsecure(), (error) => {
+        if (error) reject(error);
+        else resolve();
+      });
+    });
+  }
+
+  /** Takes no new calls, gives the open ones a moment, then ends them. */
+  close(): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => {
+        this.#server.forceShutdown();
+        resolve();
+      }, CLOSE_GRACE_MS);
+      this.#server.tryShutdown(() => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
+  }
+}
+
+function unary(handler: UnaryHandler) {
+  return (call: ServerUnaryCall<unknown, object>, done: sendUnaryData<object>): void => {
+    void answer(handler, call, done);
+  };
+}
+
+async function answer(
+  handler: UnaryHandler,
+  call: ServerUnaryCall<unknown, object>,
+  done: sendUnaryData<object>,
+): Promise<void> {
+  try {
+    done(null, await handler(call.request, { remainingMs: remainingMs(call) }));
+  } catch (error) {
+    done({ code: statusOf(error), details: describeError(error) });
+    // A bug must end the process, not hide behind one failed call.
+    if (!(error instanceof RaftKvError)) setImmediate(() => raise(error));
+  }
+}
+
+function raise(error: unknown): never {
+  throw error;
+}
+
+function remainingMs(call: ServerUnaryCall<unknown, object>): number | null {
+  const deadline = call.getDeadline();
+  if (deadline === Infinity) return null;
+  return Math.max(0, (deadline instanceof Date ? deadline.getTime() : deadline) - Date.now());
+}
+
+function statusOf(error: unknown): status {
+  if (!(error instanceof RaftKvError)) return status.INTERNAL;
+  switch (error.code) {
+    case "invalidArgument":
+      return status.INVALID_ARGUMENT;
+    case "overloaded":
+      return status.RESOURCE_EXHAUSTED;
+    case "notLeader":
+    case "noCluster":
+    case "failedPrecondition":
+      return status.FAILED_PRECONDITION;
+    case "unavailable":
+      return status.UNAVAILABLE;
+    case "unknownOutcome":
+      return status.DEADLINE_EXCEEDED;
+    case "corruption":
+    case "io":
+    case "internal":
+      return status.INTERNAL;
+  }
+}

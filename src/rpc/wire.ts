@@ -1,0 +1,167 @@
+/**
+ * The messages of raft.proto as the library gives and takes them. Read, every field is there (proto3
+ * defaults); written, what is left out has its default. Text fields are buffers that alias the message
+ * they came in: turn them into strings with text.ts before keeping them.
+ */
+
+export type WireCode =
+  | "OK"
+  | "INVALID_ARGUMENT"
+  | "NOT_LEADER"
+  | "OVERLOADED"
+  | "UNKNOWN_OUTCOME"
+  | "UNAVAILABLE"
+  | "NO_CLUSTER"
+  | "FAILED_PRECONDITION"
+  | "INTERNAL";
+
+export type Empty = Readonly<Record<never, never>>;
+
+export interface IntegerArg {
+  readonly arg: number;
+}
+
+export interface StringArg {
+  readonly arg: Buffer;
+  readonly consistency: "LOCAL" | "LEADER";
+}
+
+export interface GenericResponse {
+  readonly success: boolean;
+  readonly error: string;
+  readonly code: WireCode;
+  readonly leaderId?: number;
+}
+
+export interface KeyValue {
+  readonly key: Buffer;
+  readonly value: Buffer;
+  readonly clientId: number;
+  readonly requestId: number;
+  readonly routerId: number;
+  readonly routerCall: number;
+  readonly found: boolean;
+  readonly error: string;
+  readonly code: WireCode;
+  readonly leaderId?: number;
+}
+
+export interface GetKey {
+  readonly key: Buffer;
+  readonly clientId: number;
+  readonly requestId: number;
+}
+
+export interface WireReply {
+  readonly wrongLeader: boolean;
+  readonly error: string;
+  readonly value: Buffer;
+  readonly code: WireCode;
+  readonly found: boolean;
+}
+
+export interface State {
+  readonly term: number;
+  readonly isLeader: boolean;
+  readonly commitIndex: number;
+  readonly lastApplied: number;
+}
+
+export interface WireLogEntry {
+  readonly term: number;
+  readonly key: Buffer;
+  readonly value: Buffer;
+  readonly clientId: number;
+  readonly requestId: number;
+  readonly kind: "PUT" | "NOOP";
+  readonly routerId: number;
+  readonly routerCall: number;
+}
+
+export interface AppendEntriesArgs {
+  readonly term: number;
+  readonly leaderId: number;
+  readonly prevLogIndex: number;
+  readonly prevLogTerm: number;
+  readonly entries: readonly Partial<WireLogEntry>[];
+  readonly leaderCommit: number;
+  readonly clusterId: string;
+}
+
+export interface WireAppendEntriesReply {
+  readonly term: number;
+  readonly success: boolean;
+  readonly conflictIndex: number;
+  readonly conflictTerm: number;
+}
+
+export interface RequestVoteArgs {
+  readonly term: number;
+  readonly candidateId: number;
+  readonly lastLogIndex: number;
+  readonly lastLogTerm: number;
+  readonly clusterId: string;
+  readonly preVote: boolean;
+}
+
+export interface WireRequestVoteReply {
+  readonly term: number;
+  readonly voteGranted: boolean;
+}
+
+export interface ServerStatus {
+  readonly id: number;
+  readonly clusterId: string;
+  readonly role: string;
+  readonly term: number;
+  readonly leaderId?: number;
+  readonly commitIndex: number;
+  readonly lastApplied: number;
+  readonly lastLogIndex: number;
+  readonly keys: number;
+  readonly pid: number;
+  readonly version: string;
+}
+
+export interface MemberStatus {
+  readonly id: number;
+  readonly address: string;
+  readonly reachable: boolean;
+  /** null when the server could not be asked. */
+  readonly server: ServerStatus | null;
+}
+
+export interface ClusterStatus {
+  readonly clusterId: string;
+  readonly members: readonly MemberStatus[];
+  readonly version: string;
+}
+
+/** What one RPC takes (written: any part of it) and gives. */
+export interface Rpc<Request, Response> {
+  readonly request: Request;
+  readonly response: Response;
+}
+
+export interface FrontEndRpcs {
+  readonly StartRaft: Rpc<IntegerArg, WireReply>;
+  readonly StartServer: Rpc<IntegerArg, WireReply>;
+  readonly Get: Rpc<GetKey, WireReply>;
+  readonly Put: Rpc<KeyValue, WireReply>;
+  readonly Status: Rpc<Empty, ClusterStatus>;
+}
+
+export interface KeyValueStoreRpcs {
+  readonly ping: Rpc<Empty, GenericResponse>;
+  readonly GetState: Rpc<Empty, State>;
+  readonly Get: Rpc<StringArg, KeyValue>;
+  readonly Put: Rpc<KeyValue, GenericResponse>;
+  readonly AppendEntries: Rpc<AppendEntriesArgs, WireAppendEntriesReply>;
+  readonly RequestVote: Rpc<RequestVoteArgs, WireRequestVoteReply>;
+  readonly Status: Rpc<Empty, ServerStatus>;
+}
+
+export interface ServiceRpcs {
+  readonly FrontEnd: FrontEndRpcs;
+  readonly KeyValueStore: KeyValueStoreRpcs;
+}
