@@ -1,0 +1,92 @@
+import { assert } from "../base/assert.ts";
+import type { LogWrite, Persist } from "./batch.ts";
+import type { LogIndex } from "./entry.ts";
+import type { HardState } from "./hard-state.ts";
+
+/** What will have been written when everything up to `sequence` is durable. */
+interface Mark {
+  readonly sequence: number;
+  lastIndex: LogIndex;
+}
+
+/**
+ * What is durable on this server, and what waits to be. Writes are collected into groups; a group gets
+ * the next sequence number when the driver takes it, and groups become durable in order.
+ */
+export class Durability<C> {
+  #hardState: HardState | null = null;
+  #writes: LogWrite<C>[] = [];
+  #takenSequence = 0;
+  #persistedSequence = 0;
+  #hardStateSequence = 0;
+  #durableIndex: LogIndex;
+  /** Ascending; one a group that appended and is not durable yet. */
+  #marks: Mark[] = [];
+
+  /** `durableIndex`: the end of the log that recovery found. */
+  constructor(durableIndex: LogIndex) {
+    this.#durableIndex = durableIndex;
+  }
+
+  /** The log is durable up to here, and is what it is in memory. */
+  get durableIndex(): LogIndex {
+    return this.#durableIndex;
+  }
+
+  get hardStateIsDurable(): boolean {
+    return this.isPersisted(this.#hardStateSequence);
+  }
+
+  saveHardState(hardState: HardState): void {
+    this.#hardState = hardState;
+    this.#hardStateSequence = this.#takenSequence + 1;
+  }
+
+  append(write: Extract<LogWrite<C>, { kind: "append" }>): void {
+    this.#writes.push(write);
+    const sequence = this.#takenSequence + 1;
+    const lastIndex = write.entries.at(-1)?.index ?? 0;
+    const mark = this.#marks.at(-1);
+    if (mark?.sequence === sequence) mark.lastIndex = lastIndex;
+    else this.#marks.push({ sequence, lastIndex });
+  }
+
+  /** What a late fsync of the removed entries will say must not count for what replaces them. */
+  truncate(from: LogIndex): void {
+    this.#writes.push({ kind: "truncate", from });
+    this.#durableIndex = Math.min(this.#durableIndex, from - 1);
+    for (const mark of this.#marks) mark.lastIndex = Math.min(mark.lastIndex, from - 1);
+  }
+
+  /** The group that must be persisted before hard state, and the log up to `index`, can be relied on. */
+  sequenceFor(index: LogIndex): number {
+    if (index <= this.#durableIndex) return this.#hardStateSequence;
+    const mark = this.#marks.find(({ lastIndex }) => lastIndex >= index);
+    assert(mark !== undefined, `entry ${index} was never written`);
+    return Math.max(this.#hardStateSequence, mark.sequence);
+  }
+
+  isPersisted(sequence: number): boolean {
+    return sequence <= this.#persistedSequence;
+  }
+
+  /** The collected group; null when there is nothing to write. */
+  take(): (Persist<C> & { readonly sequence: number }) | null {
+    if (this.#hardState === null && this.#writes.length === 0) return null;
+    this.#takenSequence += 1;
+    const group = { sequence: this.#takenSequence, hardState: this.#hardState, writes: this.#writes };
+    this.#hardState = null;
+    this.#writes = [];
+    return group;
+  }
+
+  persisted(sequence: number): void {
+    assert(sequence <= this.#takenSequence, `group ${sequence} was never taken`);
+    assert(sequence > this.#persistedSequence, `group ${sequence} was persisted before`);
+    this.#persistedSequence = sequence;
+    while (this.#marks[0] !== undefined && this.#marks[0].sequence <= sequence) {
+      this.#durableIndex = Math.max(this.#durableIndex, this.#marks[0].lastIndex);
+      this.#marks.shift();
+    }
+  }
+}

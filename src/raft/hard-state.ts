@@ -1,0 +1,12 @@
+import type { ServerId, Term } from "./entry.ts";
+
+/** What Raft figure 2 calls persistent state, beside the log: durable before any message that depends on it. */
+export interface HardState {
+  /** Latest term this server has seen; it only grows. */
+  readonly currentTerm: Term;
+  /** Who got this server's vote in `currentTerm`; null when nobody did. Once set, it stays for the term. */
+  readonly votedFor: ServerId | null;
+}
+
+/** A server that has never taken part in anything. */
+export const INITIAL_HARD_STATE: HardState = { currentTerm: 0, votedFor: null };

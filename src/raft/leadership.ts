@@ -1,0 +1,170 @@
+/**
+ * What a leader does (Raft figure 2, "Rules for Servers: Leaders"): it replicates its log, counts who
+ * has it, and gives up when it no longer hears a majority.
+ */
+import { assert, defined } from "../base/assert.ts";
+import type { LogIndex, ServerId } from "./entry.ts";
+import type { AppendEntries, AppendEntriesReply } from "./message.ts";
+import { Progress } from "./progress.ts";
+import { hasMajority, reachedByMajority } from "./quorum.ts";
+import type { Leader } from "./role.ts";
+import type { RaftState } from "./state.ts";
+
+/** The winner of an election. Its first entry is a no-op of its own term (Raft §8). */
+export function becomeLeader<C>(state: RaftState<C>): void {
+  assert(state.role.kind === "candidate", `a ${state.role.kind} cannot become leader`);
+  const nextIndex = state.log.lastIndex + 1;
+  state.role = {
+    kind: "leader",
+    noopIndex: nextIndex,
+    progress: new Map(state.peers.map((peer) => [peer, new Progress<C>(nextIndex, state.nowTick)])),
+    heartbeatElapsedTicks: 0,
+  };
+  state.events.push({ kind: "becameLeader", term: state.currentTerm });
+  state.append([{ kind: "noop" }]);
+  sendHeartbeats(state, state.role);
+}
+
+export function tickLeader<C>(state: RaftState<C>, leader: Leader<C>): void {
+  if (!hearsMajority(state, leader)) {
+    state.stepDown(state.currentTerm, "noQuorum");
+    return;
+  }
+  leader.heartbeatElapsedTicks += 1;
+  if (leader.heartbeatElapsedTicks < state.options.heartbeatTicks) return;
+  leader.heartbeatElapsedTicks = 0;
+  for (const progress of leader.progress.values()) progress.paused = false;
+  sendHeartbeats(state, leader);
+}
+
+/** Dissertation §6.2: a leader that hears no majority for an election timeout makes way. */
+function hearsMajority<C>(state: RaftState<C>, leader: Leader<C>): boolean {
+  const oldest = state.nowTick - state.options.electionTimeoutMaxTicks;
+  const heard = [...leader.progress].filter(([, progress]) => progress.lastContactTick > oldest);
+  return hasMajority(state.options.voters, new Set([state.id, ...heard.map(([peer]) => peer)]));
+}
+
+/** A heartbeat speaks of what is known to match, so it neither probes nor can it be refused by the log. */
+function sendHeartbeats<C>(state: RaftState<C>, leader: Leader<C>): void {
+  for (const [peer, progress] of leader.progress) {
+    sendAppendEntries(state, peer, progress, heartbeat(state, progress));
+  }
+}
+
+function heartbeat<C>(state: RaftState<C>, progress: Progress<C>): AppendEntries<C> {
+  return appendEntries(state, progress.matchIndex, 0);
+}
+
+/** At most `maxEntries` entries that follow `prevLogIndex`. */
+function appendEntries<C>(state: RaftState<C>, prevLogIndex: LogIndex, maxEntries: number): AppendEntries<C> {
+  return {
+    kind: "appendEntries",
+    term: state.currentTerm,
+    leaderId: state.id,
+    prevLogIndex,
+    prevLogTerm: defined(state.log.termAt(prevLogIndex), `a leader has no entry ${prevLogIndex}`),
+    entries:
+      maxEntries === 0 ? [] : state.log.slice(prevLogIndex + 1, maxEntries, state.options.maxBatchBytes),
+    leaderCommit: state.commitIndex,
+  };
+}
+
+function sendAppendEntries<C>(
+  state: RaftState<C>,
+  peer: ServerId,
+  progress: Progress<C>,
+  request: AppendEntries<C>,
+): void {
+  const verified = request.prevLogIndex + request.entries.length;
+  progress.sentCommit = Math.max(progress.sentCommit, Math.min(request.leaderCommit, verified));
+  state.send(peer, request);
+}
+
+/** Once a turn: sends every follower what it lacks, within its window. */
+export function replicate<C>(state: RaftState<C>, leader: Leader<C>): void {
+  for (const [peer, progress] of leader.progress) {
+    while (progress.mayReplicate(state.options.maxInflight)) {
+      const isProbe = progress.state === "probe";
+      if (!isProbe && progress.nextIndex > state.log.lastIndex) break;
+      const request = appendEntries(state, progress.nextIndex - 1, state.options.maxBatchEntries);
+      progress.sent(request);
+      sendAppendEntries(state, peer, progress, request);
+    }
+    const usable = Math.min(state.commitIndex, progress.matchIndex);
+    if (!progress.paused && progress.inflight === 0 && progress.sentCommit < usable) {
+      sendAppendEntries(state, peer, progress, heartbeat(state, progress));
+    }
+  }
+}
+
+export function handleAppendEntriesReply<C>(
+  state: RaftState<C>,
+  from: ServerId,
+  request: AppendEntries<C>,
+  reply: AppendEntriesReply,
+): void {
+  if (reply.term > state.currentTerm) {
+    state.stepDown(reply.term, "higherTerm");
+    return;
+  }
+  const progress = progressOf(state, from, request);
+  if (progress === null) return;
+  const wasProbe = progress.probe === request;
+  progress.settled(request);
+  if (reply.term < state.currentTerm) return;
+  progress.lastContactTick = state.nowTick;
+  progress.paused = false;
+  if (reply.success) {
+    progress.matched(request.prevLogIndex + request.entries.length);
+    advanceCommitIndex(state);
+  } else if (wasProbe || (progress.state === "replicate" && request.prevLogIndex > progress.matchIndex)) {
+    progress.backOff(nextIndexAfterConflict(state, request, reply));
+  }
+}
+
+/** The follower could not be reached, or did not answer in time. */
+export function handleAppendEntriesLost<C>(
+  state: RaftState<C>,
+  to: ServerId,
+  request: AppendEntries<C>,
+): void {
+  const progress = progressOf(state, to, request);
+  if (progress === null) return;
+  const mattered = progress.probe === request || request.entries.length > 0;
+  progress.settled(request);
+  if (!mattered) return;
+  progress.backOff(progress.matchIndex + 1);
+  progress.paused = true;
+}
+
+/** null when the request belongs to another leadership, or the server is no follower of ours. */
+function progressOf<C>(state: RaftState<C>, peer: ServerId, request: AppendEntries<C>): Progress<C> | null {
+  if (state.role.kind !== "leader" || request.term !== state.currentTerm) return null;
+  return state.role.progress.get(peer) ?? null;
+}
+
+/** Raft §5.3, last paragraph: one step back a term, not one an entry. */
+function nextIndexAfterConflict<C>(
+  state: RaftState<C>,
+  request: AppendEntries<C>,
+  reply: AppendEntriesReply,
+): LogIndex {
+  if (reply.conflict === null) return request.prevLogIndex;
+  const { index, term } = reply.conflict;
+  const afterTerm = state.log.firstIndexOfTerm(term + 1);
+  const leaderHasTerm = term > 0 && state.log.termAt(afterTerm - 1) === term;
+  return Math.max(1, Math.min(request.prevLogIndex, leaderHasTerm ? afterTerm : index));
+}
+
+/**
+ * Raft §5.3, §5.4.2: what a majority holds is committed, but only an entry of the leader's own term by
+ * counting; earlier ones follow from it. The leader counts itself as far as its own disk has got.
+ */
+export function advanceCommitIndex<C>(state: RaftState<C>): void {
+  if (state.role.kind !== "leader") return;
+  const { progress } = state.role;
+  const reached = reachedByMajority(state.options.voters, (voter) =>
+    voter === state.id ? state.durability.durableIndex : (progress.get(voter)?.matchIndex ?? 0),
+  );
+  if (reached > state.commitIndex && state.log.termAt(reached) === state.currentTerm) state.commitTo(reached);
+}
