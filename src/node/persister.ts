@@ -1,0 +1,63 @@
+import type { Command } from "../kv/command.ts";
+import type { Batch, LogWrite } from "../raft/batch.ts";
+import type { HardState } from "../raft/hard-state.ts";
+import type { Store } from "../storage/store.ts";
+
+type Group = NonNullable<Batch<Command>["persist"]>;
+
+/**
+ * Makes groups durable, in order, one store call at a time. All groups that come while the disk is busy
+ * go into its next call together: one fsync for everything that waits (group commit).
+ */
+export class Persister {
+  readonly #store: Store;
+  readonly #onPersisted: (sequence: number) => void;
+  readonly #onFailure: (error: unknown) => void;
+  #waiting: Group[] = [];
+  #running: Promise<void> | null = null;
+  #failed = false;
+
+  /** After `onFailure` nothing is written and nothing reported any more. */
+  constructor(store: Store, onPersisted: (sequence: number) => void, onFailure: (error: unknown) => void) {
+    this.#store = store;
+    this.#onPersisted = onPersisted;
+    this.#onFailure = onFailure;
+  }
+
+  add(group: Group): void {
+    if (this.#failed) return;
+    this.#waiting.push(group);
+    this.#running ??= this.#run();
+  }
+
+  /** Resolves when everything added so far is durable, or has failed. */
+  async idle(): Promise<void> {
+    while (this.#running !== null) await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    try {
+      while (this.#waiting.length > 0) {
+        const groups = this.#waiting;
+        this.#waiting = [];
+        await this.#store.persist(merge(groups));
+        this.#onPersisted(groups.at(-1)?.sequence ?? 0);
+      }
+    } catch (error) {
+      this.#failed = true;
+      this.#waiting = [];
+      this.#onFailure(error);
+    } finally {
+      this.#running = null;
+    }
+  }
+}
+
+/** Hard state first is right for all of them: a later term or vote never makes an earlier write wrong. */
+function merge(groups: readonly Group[]): {
+  hardState: HardState | null;
+  writes: readonly LogWrite<Command>[];
+} {
+  const hardState = groups.findLast((group) => group.hardState !== null)?.hardState ?? null;
+  return { hardState, writes: groups.flatMap((group) => group.writes) };
+}

@@ -1,0 +1,67 @@
+import { assert } from "../base/assert.ts";
+import type { PutResult } from "../kv/state-machine.ts";
+import type { LogIndex, ServerId, Term } from "../raft/entry.ts";
+
+/** What a client hears of its put. */
+export type PutOutcome =
+  /** Committed on a majority and applied here, now or when this request was first made. */
+  | { readonly kind: "done"; readonly result: PutResult }
+  /** Nothing was done. `leaderId` null: not known. */
+  | { readonly kind: "notLeader"; readonly leaderId: ServerId | null }
+  /** Nothing was done: too many others wait. */
+  | { readonly kind: "overloaded" }
+  /** Nothing was done: the server is stopping. */
+  | { readonly kind: "stopping" }
+  /** It is in a log and may be committed, now, later, or never. */
+  | { readonly kind: "unknown"; readonly why: string };
+
+interface Waiting {
+  readonly term: Term;
+  readonly bytes: number;
+  readonly settle: (outcome: PutOutcome) => void;
+}
+
+/** The clients whose puts are in this leader's log and not applied yet. */
+export class WaitingClients {
+  readonly #byIndex = new Map<LogIndex, Waiting>();
+  readonly #maxCount: number;
+  readonly #maxBytes: number;
+  #bytes = 0;
+
+  constructor(maxCount: number, maxBytes: number) {
+    this.#maxCount = maxCount;
+    this.#maxBytes = maxBytes;
+  }
+
+  get count(): number {
+    return this.#byIndex.size;
+  }
+
+  hasRoomFor(bytes: number): boolean {
+    return this.count < this.#maxCount && (this.count === 0 || this.#bytes + bytes <= this.#maxBytes);
+  }
+
+  add(index: LogIndex, waiting: Waiting): void {
+    assert(!this.#byIndex.has(index), `two clients wait for entry ${index}`);
+    this.#byIndex.set(index, waiting);
+    this.#bytes += waiting.bytes;
+  }
+
+  /** The entry at `index`, of `term`, has been applied. */
+  applied(index: LogIndex, term: Term, result: PutResult): void {
+    const waiting = this.#byIndex.get(index);
+    if (waiting === undefined) return;
+    assert(waiting.term === term, `entry ${index} of term ${term} was proposed in term ${waiting.term}`);
+    this.#byIndex.delete(index);
+    this.#bytes -= waiting.bytes;
+    waiting.settle({ kind: "done", result });
+  }
+
+  /** Tells everyone who still waits that the outcome is not known. */
+  giveUp(why: string): void {
+    const all = [...this.#byIndex.values()];
+    this.#byIndex.clear();
+    this.#bytes = 0;
+    for (const waiting of all) waiting.settle({ kind: "unknown", why });
+  }
+}
