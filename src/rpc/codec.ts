@@ -1,0 +1,144 @@
+/**
+ * Raft's messages between the core's types and the wire. What comes in is checked here: the core may rely
+ * on it. A request with a nonsensical number or entry is refused with RaftKvError "invalidArgument".
+ */
+import { unreachable } from "../base/assert.ts";
+import { RaftKvError } from "../base/errors.ts";
+import { commandByteLength, type Command } from "../kv/command.ts";
+import type { Entry, Payload } from "../raft/entry.ts";
+import type { AppendEntries, AppendEntriesReply, RequestVote, RequestVoteReply } from "../raft/message.ts";
+import { parseRequestId, parseRoutedCall } from "./arguments.ts";
+import { decodeText, encodeText } from "./text.ts";
+import type {
+  AppendEntriesArgs,
+  RequestVoteArgs,
+  WireAppendEntriesReply,
+  WireLogEntry,
+  WireRequestVoteReply,
+} from "./wire.ts";
+
+/** Terms and indexes stay far below 2^53, so that counting on from one is exact for ever. */
+const MAX_COUNTER = 2 ** 52;
+
+export function requestVoteToWire(request: RequestVote, clusterId: string): RequestVoteArgs {
+  const { term, candidateId, lastLogIndex, lastLogTerm, preVote } = request;
+  return { term, candidateId, lastLogIndex, lastLogTerm, preVote, clusterId };
+}
+
+export function requestVoteFromWire(args: RequestVoteArgs): RequestVote {
+  return {
+    kind: "requestVote",
+    term: counter("term", args.term),
+    candidateId: counter("candidateId", args.candidateId),
+    lastLogIndex: counter("lastLogIndex", args.lastLogIndex),
+    lastLogTerm: counter("lastLogTerm", args.lastLogTerm),
+    preVote: args.preVote,
+  };
+}
+
+export function requestVoteReplyFromWire(reply: WireRequestVoteReply): RequestVoteReply {
+  return { kind: "requestVoteReply", term: counter("term", reply.term), voteGranted: reply.voteGranted };
+}
+
+export function appendEntriesToWire(request: AppendEntries<Command>, clusterId: string): AppendEntriesArgs {
+  const { term, leaderId, prevLogIndex, prevLogTerm, leaderCommit } = request;
+  const entries = request.entries.map(entryToWire);
+  return { term, leaderId, prevLogIndex, prevLogTerm, entries, leaderCommit, clusterId };
+}
+
+export function appendEntriesFromWire(args: AppendEntriesArgs): AppendEntries<Command> {
+  const term = counter("term", args.term);
+  const prevLogIndex = counter("prevLogIndex", args.prevLogIndex);
+  const prevLogTerm = counter("prevLogTerm", args.prevLogTerm);
+  return {
+    kind: "appendEntries",
+    term,
+    leaderId: counter("leaderId", args.leaderId),
+    prevLogIndex,
+    prevLogTerm,
+    entries: entriesFromWire(args.entries as readonly WireLogEntry[], prevLogIndex, prevLogTerm, term),
+    leaderCommit: counter("leaderCommit", args.leaderCommit),
+  };
+}
+
+export function appendEntriesReplyToWire(reply: AppendEntriesReply): Partial<WireAppendEntriesReply> {
+  const { term, success, conflict } = reply;
+  if (conflict === null) return { term, success };
+  return { term, success, conflictIndex: conflict.index, conflictTerm: conflict.term };
+}
+
+export function appendEntriesReplyFromWire(reply: WireAppendEntriesReply): AppendEntriesReply {
+  const index = counter("conflictIndex", reply.conflictIndex);
+  return {
+    kind: "appendEntriesReply",
+    term: counter("term", reply.term),
+    success: reply.success,
+    conflict: index === 0 ? null : { index, term: counter("conflictTerm", reply.conflictTerm) },
+  };
+}
+
+function entryToWire({ term, payload }: Entry<Command>): Partial<WireLogEntry> {
+  if (payload.kind === "noop") return { term, kind: "NOOP" };
+  const { command } = payload;
+  switch (command.kind) {
+    case "put": {
+      const { key, value, request, routed } = command;
+      return { term, key: encodeText(key), value: encodeText(value), ...request, ...routed };
+    }
+    default:
+      return unreachable(command.kind);
+  }
+}
+
+function entriesFromWire(
+  entries: readonly WireLogEntry[],
+  prevLogIndex: number,
+  prevLogTerm: number,
+  leaderTerm: number,
+): readonly Entry<Command>[] {
+  let previousTerm = prevLogTerm;
+  return entries.map((entry, position) => {
+    const term = counter("entry term", entry.term);
+    if (term < Math.max(1, previousTerm) || term > leaderTerm) {
+      throw invalid(`entry term ${term} is not between ${Math.max(1, previousTerm)} and term ${leaderTerm}`);
+    }
+    previousTerm = term;
+    return { index: prevLogIndex + 1 + position, term, payload: payloadFromWire(entry) };
+  });
+}
+
+function payloadFromWire(entry: WireLogEntry): Payload<Command> {
+  switch (entry.kind) {
+    case "NOOP":
+      return { kind: "noop" };
+    case "PUT": {
+      const command = putFromWire(entry);
+      return { kind: "command", command, byteLength: commandByteLength(command) };
+    }
+    default:
+      throw invalid(`entry kind ${String(entry.kind)} is not known to this version`);
+  }
+}
+
+/** Whoever led already checked sizes; here only what could not be stored as it is gets refused. */
+function putFromWire(entry: WireLogEntry): Command {
+  const key = decodeText(entry.key);
+  const value = decodeText(entry.value);
+  if (key === null || value === null) throw invalid("an entry's key or value is not text");
+  return {
+    kind: "put",
+    key,
+    value,
+    request: parseRequestId(entry),
+    routed: parseRoutedCall(entry),
+  };
+}
+
+function counter(name: string, value: number): number {
+  if (Number.isSafeInteger(value) && value >= 0 && value <= MAX_COUNTER) return value;
+  throw invalid(`${name} is ${value}; expected a whole number from 0 to 2^52`);
+}
+
+function invalid(message: string): RaftKvError {
+  return new RaftKvError("invalidArgument", message);
+}

@@ -1,0 +1,146 @@
+import { describe, expect, test } from "bun:test";
+import { RaftKvError } from "../../src/base/errors.ts";
+import { commandByteLength, type Command } from "../../src/kv/command.ts";
+import type { Entry } from "../../src/raft/entry.ts";
+import type { AppendEntries } from "../../src/raft/message.ts";
+import {
+  appendEntriesFromWire,
+  appendEntriesReplyFromWire,
+  appendEntriesReplyToWire,
+  appendEntriesToWire,
+  requestVoteFromWire,
+  requestVoteToWire,
+} from "../../src/rpc/codec.ts";
+import { services } from "../../src/rpc/definition.ts";
+import type { AppendEntriesArgs } from "../../src/rpc/wire.ts";
+
+function put(index: number, term: number, command: Omit<Command, "kind">): Entry<Command> {
+  const whole: Command = { kind: "put", ...command };
+  return { index, term, payload: { kind: "command", command: whole, byteLength: commandByteLength(whole) } };
+}
+
+/** Through the very bytes that travel. */
+function overTheWire(args: AppendEntriesArgs): AppendEntriesArgs {
+  const rpc = services.KeyValueStore["AppendEntries"];
+  if (rpc === undefined) throw new TypeError("no AppendEntries");
+  return rpc.requestDeserialize(rpc.requestSerialize(args)) as AppendEntriesArgs;
+}
+
+const ODD_TEXTS = [
+  "__proto__",
+  "constructor",
+  "\0",
+  "\n",
+  '"',
+  "\ud800",
+  "\ud83d\ude00",
+  "x",
+  "\ufeff",
+  "é".repeat(50),
+];
+
+const request: AppendEntries<Command> = {
+  kind: "appendEntries",
+  term: 7,
+  leaderId: 0,
+  prevLogIndex: 3,
+  prevLogTerm: 2,
+  leaderCommit: 3,
+  entries: [
+    { index: 4, term: 2, payload: { kind: "noop" } },
+    put(5, 6, { key: "k", value: "", request: null, routed: null }),
+    put(6, 7, {
+      key: "k",
+      value: "v",
+      request: { clientId: -5, requestId: 0 },
+      routed: { routerId: 2 ** 48, routerCall: 9 },
+    }),
+    ...ODD_TEXTS.map((text, i) =>
+      put(7 + i, 7, { key: text, value: text, request: { clientId: 0, requestId: i + 1 }, routed: null }),
+    ),
+  ],
+};
+
+const plainArgs: AppendEntriesArgs = {
+  term: 2,
+  leaderId: 1,
+  prevLogIndex: 0,
+  prevLogTerm: 0,
+  entries: [],
+  leaderCommit: 0,
+  clusterId: "",
+};
+
+function refusal(args: Partial<AppendEntriesArgs>): string {
+  try {
+    appendEntriesFromWire(overTheWire({ ...plainArgs, ...args }));
+  } catch (error) {
+    if (error instanceof RaftKvError && error.code === "invalidArgument") return error.message;
+    throw error;
+  }
+  return "accepted";
+}
+
+describe("Raft's messages on the wire", () => {
+  test("I1: an AppendEntries arrives as it was sent, whatever its keys and values are", () => {
+    expect(appendEntriesFromWire(overTheWire(appendEntriesToWire(request, "c")))).toEqual(request);
+  });
+
+  test("a RequestVote arrives as it was sent", () => {
+    const vote = {
+      kind: "requestVote",
+      term: 3,
+      candidateId: 0,
+      lastLogIndex: 9,
+      lastLogTerm: 2,
+      preVote: true,
+    } as const;
+    expect(requestVoteFromWire(requestVoteToWire(vote, "c"))).toEqual(vote);
+  });
+
+  test("R10: an append reply carries the conflict hint, and none when its sender gives none", () => {
+    for (const conflict of [{ index: 4, term: 0 }, { index: 2, term: 1 }, null]) {
+      const reply = { kind: "appendEntriesReply", term: 4, success: false, conflict } as const;
+      const wire = {
+        term: 0,
+        success: false,
+        conflictIndex: 0,
+        conflictTerm: 0,
+        ...appendEntriesReplyToWire(reply),
+      };
+      expect(appendEntriesReplyFromWire(wire)).toEqual(reply);
+    }
+  });
+
+  test("an entry from a client that knows only the original fields is a put", () => {
+    const entry = { term: 1, key: Buffer.from("k"), value: Buffer.from("v"), clientId: 0, requestId: 0 };
+    const decoded = appendEntriesFromWire(overTheWire({ ...plainArgs, entries: [entry] }));
+    expect(decoded.entries).toEqual([put(1, 1, { key: "k", value: "v", request: null, routed: null })]);
+  });
+
+  test("I2: negative and absurd numbers are refused with a clear error", () => {
+    expect(refusal({ term: -1 })).toMatch(/term is -1/);
+    expect(refusal({ prevLogIndex: 2 ** 60 })).toMatch(/prevLogIndex/);
+    expect(refusal({ leaderCommit: -7 })).toMatch(/leaderCommit/);
+  });
+
+  test("I2: entries whose terms fall, or pass the leader's, are refused", () => {
+    const entry = { key: Buffer.from("k"), value: Buffer.from("v") };
+    expect(refusal({ entries: [{ ...entry, term: 0 }] })).toMatch(/entry term 0/);
+    expect(refusal({ entries: [{ ...entry, term: 3 }] })).toMatch(/entry term 3/);
+    expect(
+      refusal({
+        entries: [
+          { ...entry, term: 2 },
+          { ...entry, term: 1 },
+        ],
+      }),
+    ).toMatch(/entry term 1/);
+  });
+
+  test("I2: an entry that is not text is refused", () => {
+    expect(refusal({ entries: [{ term: 1, key: Buffer.from([0xff]), value: Buffer.from("") }] })).toMatch(
+      /not text/,
+    );
+  });
+});
