@@ -1,0 +1,79 @@
+import { assert, defined } from "../base/assert.ts";
+import { RunningDigest } from "./running-digest.ts";
+
+/**
+ * A map that holds the `capacity` names set last and forgets the others, oldest first.
+ *
+ * A linked list and not a Map's own order: finding the first key of a Map walks over what was deleted
+ * before it, which costs microseconds at every eviction from a full one.
+ */
+export class FifoMap<V> {
+  readonly #capacity: number;
+  readonly #links = new Map<string, Link<V>>();
+  readonly #digest = new RunningDigest();
+  #oldest: Link<V> | null = null;
+  #newest: Link<V> | null = null;
+
+  /** @param capacity how many names are held, at least 1. */
+  constructor(capacity: number) {
+    assert(Number.isSafeInteger(capacity) && capacity >= 1, `a capacity of at least 1, not ${capacity}`);
+    this.#capacity = capacity;
+  }
+
+  get size(): number {
+    return this.#links.size;
+  }
+
+  has(name: string): boolean {
+    return this.#links.has(name);
+  }
+
+  get(name: string): V | undefined {
+    return this.#links.get(name)?.value;
+  }
+
+  /** Makes `name` the newest, whether it was held before or not; at capacity, the oldest goes. */
+  set(name: string, value: V): void {
+    const former = this.#links.get(name);
+    if (former !== undefined) this.#unlink(former);
+    else if (this.#links.size === this.#capacity) {
+      this.#unlink(defined(this.#oldest, "a full map has an oldest name"));
+    }
+    this.#append({ name, value, older: this.#newest, newer: null });
+  }
+
+  /** Oldest first. */
+  *entries(): IterableIterator<readonly [name: string, value: V]> {
+    for (let link = this.#oldest; link !== null; link = link.newer) yield [link.name, link.value];
+  }
+
+  /** Of the names and values; not of their order, which values that grow (an index) give away. */
+  digest(): bigint {
+    return this.#digest.read(this.entries());
+  }
+
+  #append(link: Link<V>): void {
+    if (this.#newest === null) this.#oldest = link;
+    else this.#newest.newer = link;
+    this.#newest = link;
+    this.#links.set(link.name, link);
+    this.#digest.toggle(link.name, link.value);
+  }
+
+  #unlink(link: Link<V>): void {
+    if (link.older === null) this.#oldest = link.newer;
+    else link.older.newer = link.newer;
+    if (link.newer === null) this.#newest = link.older;
+    else link.newer.older = link.older;
+    this.#links.delete(link.name);
+    this.#digest.toggle(link.name, link.value);
+  }
+}
+
+/** One name, between the one set before it and the one set after it. */
+interface Link<V> {
+  readonly name: string;
+  readonly value: V;
+  older: Link<V> | null;
+  newer: Link<V> | null;
+}

@@ -1,0 +1,92 @@
+/**
+ * The retry rule: which writes are a write of their own, and which repeat one that has taken effect.
+ *
+ * A write can carry two names, and repeats another if either says so.
+ *
+ *   routed call   A frontend's name for one call of a client, however often it sends that call. It is
+ *                 never reused, so the name alone decides. It is remembered even when the request below
+ *                 says "repeat": the frontend may send this call once more after the pair has moved on.
+ *   request       A client's (clientId, requestId). Clients reuse one pair for different writes, so it
+ *                 names the *last* write under the pair, told by a fingerprint of key and value: the same
+ *                 again is a repeat, and anything else is a new write that takes its place.
+ *
+ *   log                        | why                                             |
+ *   [1/1 A, routed 7/1]        | new pair                                        | applied
+ *   [1/1 B, routed 7/2]        | the pair's last write was A, not B              | applied
+ *   [1/1 A, routed 7/1]        | the frontend sends its first call again         | repeated
+ *   [1/1 A, routed 7/3]        | a new call, and the pair's last write was B     | applied
+ *   [1/1 A, routed 7/4]        | the client sends its last write again           | repeated
+ *   [1/1 B] then [1/1 A, 7/4]  | B is new; 7/4 was remembered when it repeated   | applied, repeated
+ *
+ * Both memories hold the last `capacity` names in log order and forget by nothing but log order, so they
+ * are the same on every server (C3). A new write under an old pair makes the pair the newest; a repeat
+ * does not move it, so that a place in the window always means one thing: the log index at which a write
+ * took effect. The capacity is part of what the log means: servers that differ in it would part.
+ */
+import { hash } from "node:crypto";
+import type { PutCommand } from "./command.ts";
+import { FifoMap } from "./fifo-map.ts";
+
+/** How many requests, and how many routed calls beside them, are remembered. */
+export const RETRY_WINDOW_CAPACITY = 65_536;
+
+/** The last write that took effect under a request's pair. */
+export interface RememberedRequest {
+  /** Of its key and value. */
+  readonly fingerprint: string;
+  /** Where in the log it stands. */
+  readonly index: number;
+}
+
+export class RetryWindow {
+  /** By "clientId/requestId". */
+  readonly #requests: FifoMap<RememberedRequest>;
+  /** By "routerId/routerCall": where in the log the call stood first. */
+  readonly #routedCalls: FifoMap<number>;
+
+  /** @param capacity the names remembered of either kind, at least 1. */
+  constructor(capacity: number) {
+    this.#requests = new FifoMap(capacity);
+    this.#routedCalls = new FifoMap(capacity);
+  }
+
+  /** Whether the write at `index` must take effect. Remembers its names; call it once per index. */
+  admit(index: number, write: PutCommand): boolean {
+    const { request, routed } = write;
+    if (routed !== null) {
+      const name = `${routed.routerId}/${routed.routerCall}`;
+      if (this.#routedCalls.has(name)) return false;
+      this.#routedCalls.set(name, index);
+    }
+    if (request !== null) {
+      const name = `${request.clientId}/${request.requestId}`;
+      const fingerprint = fingerprintOf(write.key, write.value);
+      if (this.#requests.get(name)?.fingerprint === fingerprint) return false;
+      this.#requests.set(name, { fingerprint, index });
+    }
+    return true;
+  }
+
+  /** Oldest first. */
+  requests(): Iterable<readonly [name: string, last: RememberedRequest]> {
+    return this.#requests.entries();
+  }
+
+  /** Oldest first. */
+  routedCalls(): Iterable<readonly [name: string, index: number]> {
+    return this.#routedCalls.entries();
+  }
+
+  /** The digests of both memories, which also give away their order. */
+  digests(): readonly [requests: bigint, routedCalls: bigint] {
+    return [this.#requests.digest(), this.#routedCalls.digest()];
+  }
+}
+
+/**
+ * Equal for equal (key, value) and, as far as SHA-256 goes, only for those, whatever a hostile client
+ * sends: JSON marks where the key ends, and escapes lone surrogates, which UTF-8 would make one character.
+ */
+function fingerprintOf(key: string, value: string): string {
+  return hash("sha256", JSON.stringify([key, value]), "base64url");
+}
