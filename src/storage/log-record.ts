@@ -1,0 +1,153 @@
+/**
+ * A record of the log is one line of text:
+ *
+ *   <CRC-32 of the JSON's UTF-8 bytes, 8 lowercase hex digits> <JSON>\n
+ *
+ * and for an entry the JSON is one of
+ *
+ *   {"index":1,"term":1,"kind":"noop"}
+ *   {"index":2,"term":1,"synced":1,"kind":"put","key":"k","value":"v",
+ *    "clientId":1,"requestId":9,"routerId":4,"routerCall":7}
+ *
+ * `clientId`/`requestId` stand there when the client named its request, `routerId`/`routerCall` when a
+ * frontend sent it. `synced` stands on the first record after each sync: every record up to that index
+ * was durable when this one was written, so a later start knows that none of them can be a torn write.
+ *
+ * JSON.stringify escapes control characters and lone surrogates: a record holds no other newline than
+ * its last byte, never a NUL, and every string comes back as it was.
+ */
+import { crc32 } from "node:zlib";
+
+import { assert, unreachable } from "../base/assert.ts";
+import { commandByteLength, type Command, type PutCommand } from "../kv/command.ts";
+import type { Entry, LogIndex, Payload } from "../raft/entry.ts";
+
+/** Eight digits and a space. */
+const PREFIX_BYTES = 9;
+const SPACE = 0x20;
+
+export interface EntryRecord {
+  readonly entry: Entry<Command>;
+  /** The index up to which the log was durable when this was written; null when the record does not say. */
+  readonly synced: LogIndex | null;
+}
+
+/** A CRC-32 as we write it: 8 lowercase hex digits. */
+export function checksumText(checksum: number): string {
+  return checksum.toString(16).padStart(8, "0");
+}
+
+/** The line for a JSON text, its newline included. */
+export function encodeRecord(json: string): string {
+  return `${checksumText(crc32(json))} ${json}\n`;
+}
+
+/** The JSON text of the line at `start`, whose newline stands at `end`; null when the line is damaged. */
+export function decodeRecord(bytes: Buffer, start: number, end: number): string | null {
+  const jsonStart = start + PREFIX_BYTES;
+  if (end <= jsonStart || bytes[jsonStart - 1] !== SPACE) return null;
+  const expected = parseChecksum(bytes, start);
+  if (expected === null || crc32(bytes.subarray(jsonStart, end)) !== expected) return null;
+  return bytes.toString("utf8", jsonStart, end);
+}
+
+/** The line for an entry. Plain concatenation: this is the hot path of every write. */
+export function encodeEntry(entry: Entry<Command>, synced: LogIndex | null): string {
+  assert(isCount(entry.index) && isCount(entry.term), "an entry has an index and a term");
+  const known = synced === null ? "" : `,"synced":${synced}`;
+  return encodeRecord(
+    `{"index":${entry.index},"term":${entry.term}${known},${payloadFields(entry.payload)}}`,
+  );
+}
+
+/** The entry in the line at `start`, whose newline stands at `end`; null when it is not exactly a record of ours. */
+export function decodeEntry(bytes: Buffer, start: number, end: number): EntryRecord | null {
+  const json = decodeRecord(bytes, start, end);
+  if (json === null) return null;
+  const value = parseObject(json);
+  if (value === null) return null;
+  const { index, term, synced = null } = value;
+  if (!isCount(index) || index === 0 || !isCount(term)) return null;
+  if (synced !== null && (!isCount(synced) || synced >= index)) return null;
+  const payload = parsePayload(value, Object.keys(value).length - (synced === null ? 2 : 3));
+  return payload === null ? null : { entry: { index, term, payload }, synced };
+}
+
+function payloadFields(payload: Payload<Command>): string {
+  switch (payload.kind) {
+    case "noop":
+      return `"kind":"noop"`;
+    case "command":
+      return putFields(payload.command);
+    default:
+      return unreachable(payload);
+  }
+}
+
+function putFields({ kind, key, value, request, routed }: PutCommand): string {
+  let fields = `"kind":"${kind}","key":${JSON.stringify(key)},"value":${JSON.stringify(value)}`;
+  if (request !== null) {
+    assert(isInt(request.clientId) && isInt(request.requestId), "a request is named by integers");
+    fields += `,"clientId":${request.clientId},"requestId":${request.requestId}`;
+  }
+  if (routed !== null) {
+    assert(isInt(routed.routerId) && isInt(routed.routerCall), "a routed call is named by integers");
+    fields += `,"routerId":${routed.routerId},"routerCall":${routed.routerCall}`;
+  }
+  return fields;
+}
+
+/** The fields of a record, none of them checked. */
+interface Fields {
+  readonly index?: unknown;
+  readonly term?: unknown;
+  readonly synced?: unknown;
+  readonly kind?: unknown;
+  readonly key?: unknown;
+  readonly value?: unknown;
+  readonly clientId?: unknown;
+  readonly requestId?: unknown;
+  readonly routerId?: unknown;
+  readonly routerCall?: unknown;
+}
+
+function parseObject(json: string): Fields | null {
+  try {
+    const value: unknown = JSON.parse(json);
+    return typeof value === "object" && value !== null ? value : null;
+  } catch {
+    return null;
+  }
+}
+
+/** `count` is how many fields belong to the payload; one more or one less and the record is not ours. */
+function parsePayload(fields: Fields, count: number): Payload<Command> | null {
+  if (fields.kind === "noop") return count === 1 ? { kind: "noop" } : null;
+  const { kind, key, value, clientId, requestId, routerId, routerCall } = fields;
+  if (kind !== "put" || typeof key !== "string" || typeof value !== "string") return null;
+  const request = isInt(clientId) && isInt(requestId) ? { clientId, requestId } : null;
+  const routed = isInt(routerId) && isInt(routerCall) ? { routerId, routerCall } : null;
+  if (count !== 3 + (request === null ? 0 : 2) + (routed === null ? 0 : 2)) return null;
+  const command: Command = { kind, key, value, request, routed };
+  return { kind: "command", command, byteLength: commandByteLength(command) };
+}
+
+/** Eight lowercase hex digits as an unsigned number; null for anything else. */
+function parseChecksum(bytes: Buffer, start: number): number | null {
+  let value = 0;
+  for (let at = start; at < start + 8; at++) {
+    const byte = bytes[at] ?? 0;
+    if (byte >= 0x30 && byte <= 0x39) value = value * 16 + (byte - 0x30);
+    else if (byte >= 0x61 && byte <= 0x66) value = value * 16 + (byte - 0x57);
+    else return null;
+  }
+  return value;
+}
+
+function isCount(value: unknown): value is number {
+  return isInt(value) && value >= 0;
+}
+
+function isInt(value: unknown): value is number {
+  return Number.isSafeInteger(value);
+}

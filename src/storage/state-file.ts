@@ -1,0 +1,96 @@
+/**
+ * `server_<i>.json`: who a server is and what it promised. Replaced as a whole, see atomic-file.ts.
+ *
+ *   {
+ *     "format": 1,
+ *     "clusterId": "…",
+ *     "serverId": 0,
+ *     "servers": [0, 1, 2],
+ *     "currentTerm": 7,
+ *     "votedFor": null,          the id of a server, or null
+ *     "checksum": "5f6c2c1e"     CRC-32 of the other fields as compact JSON, in this order
+ *   }
+ *
+ * A wrong digit in a term or vote is still JSON, and would let a server vote twice: hence the checksum.
+ */
+import { crc32 } from "node:zlib";
+
+import { z } from "zod";
+
+import type { HardState } from "../raft/hard-state.ts";
+import { checksumText } from "./log-record.ts";
+import { corrupted, unusable } from "./refusal.ts";
+import { FORMAT } from "./server-files.ts";
+import type { Identity } from "./store.ts";
+
+export interface ServerState {
+  readonly identity: Identity;
+  readonly hardState: HardState;
+}
+
+const id = z.int().min(0);
+
+const shape = z
+  .strictObject({
+    format: z.literal(FORMAT),
+    clusterId: z.string().min(1),
+    serverId: id,
+    servers: z.array(id).min(1),
+    currentTerm: z.int().min(0),
+    votedFor: id.nullable(),
+    checksum: z.string(),
+  })
+  .refine(({ servers }) => servers.every((server, at) => at === 0 || server > (servers[at - 1] ?? 0)), {
+    message: "servers are not ascending",
+  })
+  .refine(({ servers, serverId }) => servers.includes(serverId), { message: "serverId is not in servers" });
+
+/** The file's whole content. */
+export function encodeStateFile(state: ServerState): Uint8Array {
+  const fields = fieldsOf(state);
+  const content = { ...fields, checksum: checksumOf(fields) };
+  return Buffer.from(`${JSON.stringify(content, null, 2)}\n`);
+}
+
+/** Reads it back. Throws RaftKvError "corruption", or "failedPrecondition" for another format's file. */
+export function decodeStateFile(path: string, bytes: Uint8Array): ServerState {
+  if (bytes.length === 0) throw corrupted(path, 0, "the file is empty");
+  const raw = parseJson(path, bytes);
+  const format = z.object({ format: z.int() }).safeParse(raw);
+  if (format.success && format.data.format !== FORMAT) {
+    throw unusable(path, `has format ${format.data.format}; this version of raftkv reads format ${FORMAT}`);
+  }
+  const parsed = shape.safeParse(raw);
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0];
+    throw corrupted(path, null, `${issue?.path.join(".") ?? ""}: ${issue?.message ?? "wrong shape"}`);
+  }
+  const { clusterId, serverId, servers, currentTerm, votedFor, checksum } = parsed.data;
+  const state = { identity: { clusterId, serverId, servers }, hardState: { currentTerm, votedFor } };
+  if (checksum !== checksumOf(fieldsOf(state))) throw corrupted(path, null, "the checksum does not match");
+  return state;
+}
+
+function parseJson(path: string, bytes: Uint8Array): unknown {
+  try {
+    return JSON.parse(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes));
+  } catch {
+    throw corrupted(path, null, "the file is not JSON");
+  }
+}
+
+/** All but the checksum, in the order of the file. */
+function fieldsOf({ identity, hardState }: ServerState) {
+  return {
+    format: FORMAT,
+    clusterId: identity.clusterId,
+    serverId: identity.serverId,
+    servers: identity.servers,
+    currentTerm: hardState.currentTerm,
+    votedFor: hardState.votedFor,
+  };
+}
+
+function checksumOf(fields: ReturnType<typeof fieldsOf>): string {
+  return checksumText(crc32(JSON.stringify(fields)));
+}

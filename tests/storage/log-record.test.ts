@@ -1,0 +1,131 @@
+import { expect, test } from "bun:test";
+import { crc32 } from "node:zlib";
+
+import { assert as holds, constant, integer, oneof, option, property, record, string } from "fast-check";
+
+import type { Entry } from "../../src/raft/entry.ts";
+import type { Command } from "../../src/kv/command.ts";
+import { decodeEntry, encodeEntry, encodeRecord } from "../../src/storage/log-record.ts";
+import { noop, put } from "./sample-log.ts";
+
+const NASTY = [
+  "__proto__",
+  "constructor",
+  "",
+  "\0",
+  "\n",
+  "\r\n",
+  '"quotes" and \\ backslashes',
+  "😀 é 漢",
+  "\ud800",
+  "\udc00\ud800",
+  "a\ud83d",
+  "\u2028\u2029\u007f\ufeff\ufffd",
+];
+
+function decode(line: string) {
+  const bytes = Buffer.from(line);
+  return decodeEntry(bytes, 0, bytes.length - 1);
+}
+
+test("I1: every string comes back as it was, in one line without NUL", () => {
+  for (const key of NASTY) {
+    for (const value of NASTY) {
+      const entry = put(3, 2, key, value);
+      const line = encodeEntry(entry, null);
+      expect(line.indexOf("\n")).toBe(line.length - 1);
+      expect(line).not.toContain("\0");
+      expect(decode(line)).toEqual({ entry, synced: null });
+    }
+  }
+});
+
+test("I1: any entry comes back as it was", () => {
+  const id = integer({ min: Number.MIN_SAFE_INTEGER, max: Number.MAX_SAFE_INTEGER });
+  const text = oneof(string({ unit: "binary" }), string({ unit: "grapheme" }), constant("\ud800\0__proto__"));
+  const names = record({
+    request: option(record({ clientId: id, requestId: id }), { nil: null }),
+    routed: option(record({ routerId: id, routerCall: id }), { nil: null }),
+  });
+  const synced = option(integer({ min: 0, max: 8 }), { nil: null });
+  holds(
+    property(text, text, names, synced, (key, value, named, known) => {
+      const entry: Entry<Command> = put(9, 4, key, value, named);
+      expect(decode(encodeEntry(entry, known))).toEqual({ entry, synced: known });
+    }),
+    { seed: 1 },
+  );
+});
+
+test("a record is a checksum over the UTF-8 of its JSON, the JSON, and a newline", () => {
+  const json = `{"index":7,"term":2,"synced":6,"kind":"noop"}`;
+  const checksum = crc32(json).toString(16).padStart(8, "0");
+  expect(encodeEntry(noop(7, 2), 6)).toBe(`${checksum} ${json}\n`);
+  const request = { clientId: 5, requestId: 6 };
+  const routed = { routerId: 7, routerCall: 8 };
+  expect(encodeEntry(put(1, 1, "é", "\n", { request, routed }), null).slice(9)).toBe(
+    `{"index":1,"term":1,"kind":"put","key":"é","value":"\\n",` +
+      `"clientId":5,"requestId":6,"routerId":7,"routerCall":8}\n`,
+  );
+});
+
+test("P4: one flipped bit anywhere in a record makes it unreadable", () => {
+  const bytes = Buffer.from(
+    encodeEntry(put(12, 3, "kéy", "value", { request: { clientId: 1, requestId: 1 } }), 11),
+  );
+  for (let at = 0; at < bytes.length - 1; at++) {
+    for (let bit = 0; bit < 8; bit++) {
+      bytes[at] = (bytes[at] ?? 0) ^ (1 << bit);
+      expect(decodeEntry(bytes, 0, bytes.length - 1)).toBeNull();
+      bytes[at] = (bytes[at] ?? 0) ^ (1 << bit);
+    }
+  }
+});
+
+test("P4: a line with a right checksum is still refused when it is not exactly a record", () => {
+  const good = `{"index":2,"term":1,"kind":"put","key":"k","value":"v"`;
+  expect(decode(encodeRecord(`${good}}`))).not.toBeNull();
+  const wrong = [
+    "",
+    "null",
+    "[]",
+    "{}",
+    "not JSON",
+    `{"index":2,"term":1}`,
+    `{"index":0,"term":1,"kind":"noop"}`,
+    `{"index":-1,"term":1,"kind":"noop"}`,
+    `{"index":1.5,"term":1,"kind":"noop"}`,
+    `{"index":9007199254740992,"term":1,"kind":"noop"}`,
+    `{"index":2,"term":-1,"kind":"noop"}`,
+    `{"index":2,"term":"1","kind":"noop"}`,
+    `{"index":2,"term":1,"synced":2,"kind":"noop"}`,
+    `{"index":2,"term":1,"synced":-1,"kind":"noop"}`,
+    `{"index":2,"term":1,"kind":"noop","key":"k"}`,
+    `{"index":2,"term":1,"kind":"delete","key":"k","value":"v"}`,
+    `{"index":2,"term":1,"kind":"put","key":"k"}`,
+    `{"index":2,"term":1,"kind":"put","key":1,"value":"v"}`,
+    `{"index":2,"term":1,"kind":"put","key":"k","value":null}`,
+    `${good},"extra":1}`,
+    `${good},"clientId":1}`,
+    `${good},"clientId":1,"requestId":"1"}`,
+    `${good},"routerId":1,"routerCall":1.5}`,
+    `${good},"__proto__":1}`,
+  ];
+  for (const json of wrong) expect([json, decode(encodeRecord(json))]).toEqual([json, null]);
+});
+
+test("P4: framing is strict: digits in lower case, one space, nothing before or after", () => {
+  const line = encodeEntry(put(2, 1, "k", "v"), null).trimEnd();
+  const upper = line.slice(0, 8).toUpperCase() + line.slice(8);
+  expect(upper).not.toBe(line);
+  for (const wrong of [
+    upper,
+    ` ${line}`,
+    `${line} `,
+    line.replace(" ", "\t"),
+    line.slice(0, 9),
+    "00000000 ",
+  ]) {
+    expect(decode(`${wrong}\n`)).toBeNull();
+  }
+});

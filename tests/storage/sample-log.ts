@@ -1,0 +1,95 @@
+/** Small logs and identities for the storage tests. */
+import { RaftKvError } from "../../src/base/errors.ts";
+import { commandByteLength, type Command } from "../../src/kv/command.ts";
+import type { LogWrite, Persist } from "../../src/raft/batch.ts";
+import type { Entry } from "../../src/raft/entry.ts";
+import type { HardState } from "../../src/raft/hard-state.ts";
+import type { FileSystem } from "../../src/storage/file-system.ts";
+import type { LogOptions } from "../../src/storage/segmented-log.ts";
+import { createServerStore, openServerStore } from "../../src/storage/server-store.ts";
+import type { Identity } from "../../src/storage/store.ts";
+
+export const IDENTITY: Identity = { clusterId: "cluster-a", serverId: 1, servers: [0, 1, 2] };
+
+/** An entry that sets `key` to `value`, named by a client or a frontend or not. */
+export function put(index: number, term: number, key: string, value: string, names: Partial<Names> = {}) {
+  const command: Command = { kind: "put", key, value, request: null, routed: null, ...names };
+  const payload = { kind: "command", command, byteLength: commandByteLength(command) } as const;
+  return { index, term, payload } satisfies Entry<Command>;
+}
+
+type Names = Pick<Command, "request" | "routed">;
+
+export function noop(index: number, term: number): Entry<Command> {
+  return { index, term, payload: { kind: "noop" } };
+}
+
+/** `count` puts from `first` on, in one term. */
+export function puts(first: number, count: number, term: number, valueLength = 8): Entry<Command>[] {
+  return Array.from({ length: count }, (_, at) => {
+    const index = first + at;
+    const request = index % 2 === 0 ? { clientId: 7, requestId: index } : null;
+    return put(index, term, `k${index}`, `${term}`.padEnd(valueLength, "v"), { request });
+  });
+}
+
+export function append(...entries: readonly Entry<Command>[]): LogWrite<Command> {
+  return { kind: "append", entries };
+}
+
+export function truncate(from: number): LogWrite<Command> {
+  return { kind: "truncate", from };
+}
+
+export function group(
+  hardState: HardState | null,
+  ...writes: readonly LogWrite<Command>[]
+): Persist<Command> {
+  return { hardState, writes };
+}
+
+export function term(currentTerm: number, votedFor: number | null = null): HardState {
+  return { currentTerm, votedFor };
+}
+
+/** A created server that has persisted the groups, one after the other, and stopped. */
+export async function writeServer(
+  fs: FileSystem,
+  stateDir: string,
+  groups: readonly Persist<Command>[],
+  options: LogOptions = {},
+): Promise<void> {
+  await createServerStore(fs, stateDir, IDENTITY);
+  const { store } = await openServerStore(fs, stateDir, IDENTITY.serverId, options);
+  for (const persist of groups) await store.persist(persist);
+  await store.close();
+}
+
+/** What a server finds when it starts, having stopped again. */
+export async function readServer(fs: FileSystem, stateDir: string, options: LogOptions = {}) {
+  const { store, recovered } = await openServerStore(fs, stateDir, IDENTITY.serverId, options);
+  await store.close();
+  return recovered;
+}
+
+/** The operating error that it rejects with. Anything else, also success, fails the test. */
+export async function refusal(promise: Promise<unknown>): Promise<RaftKvError> {
+  const outcome = await promise.then(
+    () => "it succeeded",
+    (error: unknown) => error,
+  );
+  if (outcome instanceof RaftKvError) return outcome;
+  throw outcome instanceof Error ? outcome : new Error(String(outcome));
+}
+
+/** Every file below the directory with its bytes as text, for comparing before and after. */
+export async function contents(fs: FileSystem, directory: string): Promise<Record<string, string>> {
+  const all: Record<string, string> = {};
+  for (const name of (await fs.listDirectory(directory)) ?? []) {
+    const path = `${directory}/${name}`;
+    const isDirectory = /^server_[0-9]+$/.test(name);
+    if (isDirectory) Object.assign(all, await contents(fs, path));
+    else all[path] = Buffer.from((await fs.readFile(path)) ?? []).toString("latin1");
+  }
+  return all;
+}
