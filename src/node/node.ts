@@ -14,7 +14,7 @@ import { RaftKvError } from "../base/errors.ts";
 import { commandByteLength, type Command } from "../kv/command.ts";
 import type { KvStateMachine } from "../kv/state-machine.ts";
 import type { Batch, RpcId } from "../raft/batch.ts";
-import type { Entry, ServerId } from "../raft/entry.ts";
+import type { Entry, LogIndex, ServerId } from "../raft/entry.ts";
 import type { RaftEvent } from "../raft/event.ts";
 import type { Reply, Request } from "../raft/message.ts";
 import { Raft, type RaftStatus } from "../raft/raft.ts";
@@ -92,6 +92,11 @@ export class Node {
 
   status(): RaftStatus {
     return this.#raft.status();
+  }
+
+  /** An entry of the log, 1 to lastLogIndex; for checks and reports. */
+  entryAt(index: LogIndex): Entry<Command> {
+    return this.#raft.entryAt(index);
   }
 
   /** This server's applied state, whatever its role (contract: KeyValueStore.Get); undefined: no such key. */

@@ -1,0 +1,59 @@
+/** What one attempt at a server means for the call that it was made for. Pure. */
+import { RaftKvError } from "../base/errors.ts";
+import type { GenericResponse, KeyValue, WireCode } from "../rpc/wire.ts";
+import { failure, type Reply } from "./reply.ts";
+
+export type AttemptOutcome =
+  /** The call has its answer. */
+  | { readonly kind: "answered"; readonly reply: Reply }
+  /** It has none yet. `doubtful`: the write may have taken effect, or may yet (C2). */
+  | { readonly kind: "unserved"; readonly doubtful: boolean };
+
+export const CERTAINLY_NOT_DONE: AttemptOutcome = { kind: "unserved", doubtful: false };
+export const MAYBE_DONE: AttemptOutcome = { kind: "unserved", doubtful: true };
+
+export function putOutcome(result: GenericResponse | RaftKvError): AttemptOutcome {
+  if (result instanceof RaftKvError) return transportOutcome(result);
+  if (result.success) return { kind: "answered", reply: { wrongLeader: false, code: "OK" } };
+  return refusalOutcome(result.code, result.error);
+}
+
+/** A read changes nothing, so that it is never doubtful. */
+export function getOutcome(result: KeyValue | RaftKvError): AttemptOutcome {
+  if (!(result instanceof RaftKvError) && result.code === "OK") {
+    const { value, found } = result;
+    return { kind: "answered", reply: { wrongLeader: false, code: "OK", value, found } };
+  }
+  const outcome =
+    result instanceof RaftKvError ? transportOutcome(result) : refusalOutcome(result.code, result.error);
+  return outcome.kind === "answered" ? outcome : CERTAINLY_NOT_DONE;
+}
+
+function transportOutcome(error: RaftKvError): AttemptOutcome {
+  switch (error.code) {
+    case "unavailable":
+      return CERTAINLY_NOT_DONE;
+    case "invalidArgument":
+      return { kind: "answered", reply: failure("INVALID_ARGUMENT", error.message) };
+    default:
+      return MAYBE_DONE;
+  }
+}
+
+function refusalOutcome(code: WireCode, error: string): AttemptOutcome {
+  switch (code) {
+    // A server that knows no codes refuses a write only because it does not lead.
+    case "OK":
+    case "NOT_LEADER":
+    case "UNAVAILABLE":
+    case "NO_CLUSTER":
+      return CERTAINLY_NOT_DONE;
+    case "OVERLOADED":
+    case "INVALID_ARGUMENT":
+    case "FAILED_PRECONDITION":
+      return { kind: "answered", reply: failure(code, error) };
+    case "UNKNOWN_OUTCOME":
+    case "INTERNAL":
+      return MAYBE_DONE;
+  }
+}

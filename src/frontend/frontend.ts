@@ -1,0 +1,85 @@
+/** The frontend process: supervises the servers of this machine and routes clients to their leader. */
+import { resolve } from "node:path";
+import { serverAddress, serverPort, type Config } from "../config/config.ts";
+import { createLogger } from "../observability/logger.ts";
+import type { ServerId } from "../raft/entry.ts";
+import { listenHosts } from "../rpc/listen-hosts.ts";
+import { RpcServer } from "../rpc/rpc-server.ts";
+import { OsFileSystem } from "../storage/os-file-system.ts";
+import { frontEndService } from "./frontend-service.ts";
+import { selfCommand } from "./launcher.ts";
+import { Router } from "./router.ts";
+import { Supervisor, type SupervisorTimings } from "./supervisor.ts";
+
+export interface FrontendOptions {
+  readonly config: Config;
+  /**
+   * How many servers a cluster gets when none is recorded; a recorded one is brought up instead, and
+   * never erased. null: nothing is started.
+   */
+  readonly initialServers: number | null;
+  readonly version: string;
+  /** What starts a server; left out: this program. */
+  readonly command?: readonly string[];
+  readonly timings?: Partial<SupervisorTimings>;
+}
+
+export interface Frontend {
+  /** Stops every server of the state directory, then the frontend. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Resolves when the frontend serves, with its initial cluster if there is to be one. The port comes
+ * first: where another frontend is at work, nothing is touched. Rejects with RaftKvError "io" when the
+ * port is taken, "corruption" when the record of the cluster cannot be read, or as StartRaft fails.
+ */
+export async function startFrontend(options: FrontendOptions): Promise<Frontend> {
+  const { config, initialServers, version } = options;
+  const addressOf = (id: ServerId): string => serverAddress(config, id);
+  const hosts = listenHosts(config.baseAddress);
+  const router = new Router({ addressOf, limits: config.limits, ...config.frontEnd });
+  const supervisor = new Supervisor({
+    fs: new OsFileSystem(),
+    stateDirectory: resolve(config.stateDirectory),
+    addressOf,
+    portOf: (id) => serverPort(config, id),
+    hosts,
+    ownPort: config.frontEnd.port,
+    active: config.active,
+    command: options.command ?? selfCommand(),
+    logger: createLogger("frontend", "supervisor"),
+    onState: (state) => router.setState(state),
+    timings: options.timings ?? {},
+  });
+  const rpcServer = new RpcServer();
+  rpcServer.add("FrontEnd", frontEndService({ supervisor, router, addressOf, version }));
+  await rpcServer.listen(hosts, config.frontEnd.port);
+  try {
+    await supervisor.adopt();
+    if (initialServers !== null) await bringUp(supervisor, initialServers);
+  } catch (error) {
+    await rpcServer.close();
+    throw error;
+  }
+  return {
+    stop: async () => {
+      await Promise.all([rpcServer.close(), supervisor.stopAll()]);
+    },
+  };
+}
+
+/** A server that does not start keeps the others from nothing: it is told in the log, and can be started later. */
+async function bringUp(supervisor: Supervisor, initialServers: number): Promise<void> {
+  const logger = createLogger("frontend");
+  const { cluster } = supervisor;
+  if (cluster === null) return supervisor.startRaft(initialServers);
+  if (cluster.servers !== initialServers) {
+    logger.warn("there is a cluster of another size, which is kept: StartRaft replaces it", { ...cluster });
+  }
+  for (let id = 0; id < cluster.servers; id++) {
+    await supervisor.startServer(id).catch((error: unknown) => {
+      logger.error("a server of the cluster does not start", { id, error });
+    });
+  }
+}

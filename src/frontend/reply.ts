@@ -1,0 +1,45 @@
+/** What the frontend answers. */
+import { describeError, RaftKvError, type ErrorCode } from "../base/errors.ts";
+import type { WireCode, WireReply } from "../rpc/wire.ts";
+
+export type Reply = Partial<WireReply>;
+
+/** The codes that say "no leader served this"; every other failure is told with wrongLeader=false (contract §2). */
+const LEADERLESS: ReadonlySet<WireCode> = new Set([
+  "NOT_LEADER",
+  "UNKNOWN_OUTCOME",
+  "UNAVAILABLE",
+  "NO_CLUSTER",
+]);
+
+const WIRE_CODES: Readonly<Record<ErrorCode, WireCode>> = {
+  invalidArgument: "INVALID_ARGUMENT",
+  notLeader: "NOT_LEADER",
+  overloaded: "OVERLOADED",
+  unknownOutcome: "UNKNOWN_OUTCOME",
+  unavailable: "UNAVAILABLE",
+  noCluster: "NO_CLUSTER",
+  failedPrecondition: "FAILED_PRECONDITION",
+  corruption: "INTERNAL",
+  io: "INTERNAL",
+  internal: "INTERNAL",
+};
+
+/** `error` is one line for a person. */
+export function failure(code: WireCode, error: string): Reply {
+  return { wrongLeader: LEADERLESS.has(code), error, code };
+}
+
+/** A call to a leader that failed with what was thrown. */
+export function failureOf(error: unknown): Reply {
+  return failure(wireCodeOf(error), describeError(error));
+}
+
+/** An administrative call that failed: leaders have no part in it. */
+export function refusalOf(error: unknown): Reply {
+  return { wrongLeader: false, error: describeError(error), code: wireCodeOf(error) };
+}
+
+function wireCodeOf(error: unknown): WireCode {
+  return error instanceof RaftKvError ? WIRE_CODES[error.code] : "INTERNAL";
+}

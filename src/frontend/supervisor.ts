@@ -1,0 +1,332 @@
+/**
+ * Starts, finds and stops the server processes of one state directory. One thing at a time: whatever is
+ * asked meanwhile waits its turn (F1). A server that dies stays dead until somebody asks for it.
+ *
+ * StartRaft goes in this order, so that a crash in between never leaves an old or a mixed cluster:
+ *   1. see that the new servers' ports are ours to take     (if not: nothing has happened)
+ *   2. kill every server, wait until each has let go         (if not: the old cluster's files are whole)
+ *   3. replace the record by one that says "starting"        (from here on the old cluster is gone)
+ *   4. erase the old servers' files, start the new ones, wait for all of them and one leader
+ *   5. replace the record by one that says "started"         (from here on the new cluster exists)
+ */
+import { randomUUID } from "node:crypto";
+import { RaftKvError } from "../base/errors.ts";
+import type { Logger } from "../observability/logger.ts";
+import type { ServerId } from "../raft/entry.ts";
+import type { FileSystem } from "../storage/file-system.ts";
+import { ClusterLink } from "./cluster-link.ts";
+import { readClusterRecord, writeClusterRecord } from "./cluster-record.ts";
+import { MAX_SERVERS, NO_CLUSTER_MESSAGE, type Cluster, type ClusterState } from "./cluster.ts";
+import { findServing } from "./found-cluster.ts";
+import { Launcher, type LaunchedServer } from "./launcher.ts";
+import { isPortTaken, portHolder } from "./listening-port.ts";
+import { eraseServers } from "./old-servers.ts";
+import { ProcessTable } from "./process-table.ts";
+import { hasOneLeader, isReady, STATUS_TIMEOUT_MS } from "./readiness.ts";
+import { deadlineIn, remainingMs, waitUntil, type Deadline } from "./waiting.ts";
+
+/** In milliseconds. */
+export interface SupervisorTimings {
+  /** From the call of startRaft to its answer, but for the moment that it takes to kill what it started. */
+  readonly startRaftMs: number;
+  readonly startServerMs: number;
+  /** From SIGTERM to SIGKILL. */
+  readonly graceMs: number;
+  /** How long a port may stay taken after its server is gone. */
+  readonly portMs: number;
+}
+
+const TIMINGS: SupervisorTimings = {
+  startRaftMs: 14_000,
+  startServerMs: 10_000,
+  graceMs: 3000,
+  portMs: 3000,
+};
+
+/** Less than this is not enough to start a cluster: better to leave the old one alone. */
+const MIN_START_MS = 3000;
+/** How long a server that is there and does not answer is given to answer or to be gone. */
+const DOUBT_MS = 1000;
+
+export interface SupervisorOptions {
+  readonly fs: FileSystem;
+  /** Absolute. */
+  readonly stateDirectory: string;
+  /** A server's "host:port". */
+  readonly addressOf: (id: ServerId) => string;
+  readonly portOf: (id: ServerId) => number;
+  /** Where servers listen on this machine. */
+  readonly hosts: readonly string[];
+  /** The frontend's own. */
+  readonly ownPort: number;
+  /** Whom `adopt` asks when there is no record. */
+  readonly active: readonly ServerId[];
+  /** What starts this program again. */
+  readonly command: readonly string[];
+  readonly logger: Logger;
+  /** Told whenever there is another cluster to route to, or none. */
+  readonly onState: (state: ClusterState) => void;
+  readonly timings?: Partial<SupervisorTimings>;
+}
+
+export class Supervisor {
+  readonly #options: SupervisorOptions;
+  readonly #timings: SupervisorTimings;
+  readonly #processes: ProcessTable;
+  readonly #launcher: Launcher;
+  #cluster: Cluster | null = null;
+  #last: Promise<unknown> = Promise.resolve();
+  #stopping = false;
+
+  constructor(options: SupervisorOptions) {
+    this.#options = options;
+    this.#timings = { ...TIMINGS, ...options.timings };
+    this.#processes = new ProcessTable(options.stateDirectory);
+    this.#launcher = new Launcher(options);
+  }
+
+  /** The cluster as `adopt` or startRaft left it; its servers may run or not. */
+  get cluster(): Cluster | null {
+    return this.#cluster;
+  }
+
+  /**
+   * Replaces whatever cluster there is by a fresh one of servers 0 to `servers - 1`; resolves when all of
+   * them serve and one leads. Rejects with RaftKvError: "invalidArgument"; "failedPrecondition" when a
+   * port is taken or a server ended; "unavailable" when it took too long; "io".
+   */
+  startRaft(servers: number): Promise<void> {
+    const deadline = deadlineIn(this.#timings.startRaftMs);
+    return this.#inTurn(async () => {
+      this.#checkSize(servers);
+      if (remainingMs(deadline) < Math.min(MIN_START_MS, this.#timings.startRaftMs / 2)) {
+        throw new RaftKvError("unavailable", "another start is still under way: try again");
+      }
+      await this.#options.fs.makeDirectory(this.#options.stateDirectory);
+      const cluster = { clusterId: randomUUID(), servers };
+      await this.#endOldCluster(cluster);
+      await this.#createCluster(cluster, deadline);
+    });
+  }
+
+  /**
+   * Starts a server of the cluster with the state it left; resolves when it serves. One that runs, even
+   * stopped, is left as it is. Rejects with RaftKvError as startRaft, and "noCluster".
+   */
+  startServer(id: ServerId): Promise<void> {
+    return this.#inTurn(async () => {
+      const deadline = deadlineIn(this.#timings.startServerMs);
+      const cluster = this.#clusterWith(id);
+      const link = new ClusterLink(cluster, this.#options.addressOf);
+      try {
+        if (await this.#runs(link, id)) return;
+        await this.#options.fs.makeDirectory(this.#options.stateDirectory);
+        await this.#waitForPorts([id]);
+        const launched = this.#launcher.launch(id, null);
+        await this.#waitUntilReady(link, launched, deadline).catch(async (error: unknown) => {
+          await this.#processes.end(launched, 0);
+          throw error;
+        });
+      } finally {
+        link.close();
+      }
+    });
+  }
+
+  /**
+   * Takes over the cluster of an earlier frontend: the recorded one, or else the one whose servers answer
+   * on the ports of `active`. Rejects with RaftKvError when the record cannot be read.
+   */
+  adopt(): Promise<void> {
+    return this.#inTurn(async () => {
+      const { fs, stateDirectory, active, addressOf, logger } = this.#options;
+      const record = await readClusterRecord(fs, stateDirectory);
+      if (record?.state === "starting") {
+        logger.warn("a start of a cluster was not finished: call StartRaft again", { ...record });
+        return this.#settle(null);
+      }
+      const cluster =
+        record === null
+          ? await findServing(active, addressOf, logger)
+          : { clusterId: record.clusterId, servers: record.servers };
+      if (cluster !== null) logger.info("cluster taken over", { ...cluster });
+      this.#settle(cluster);
+    });
+  }
+
+  /** Stops every server process of this state directory, whoever started it. Nothing can be started afterwards. */
+  stopAll(): Promise<void> {
+    this.#stopping = true;
+    return this.#enqueue(async () => {
+      this.#settle(null);
+      await this.#processes.endAll(this.#timings.graceMs);
+    });
+  }
+
+  /** As #enqueue, unless the supervisor is stopping by then. */
+  #inTurn<T>(run: () => Promise<T>): Promise<T> {
+    return this.#enqueue(() => {
+      this.#checkGoingOn();
+      return run();
+    });
+  }
+
+  /** Runs it after everything that was asked before has ended, however it ended. */
+  #enqueue<T>(run: () => Promise<T>): Promise<T> {
+    const turn = this.#last.then(run);
+    this.#last = turn.catch(() => {});
+    return turn;
+  }
+
+  #settle(cluster: Cluster | null): void {
+    this.#cluster = cluster;
+    this.#options.onState(cluster === null ? { kind: "none" } : { kind: "running", cluster });
+  }
+
+  #checkGoingOn(): void {
+    if (this.#stopping) throw new RaftKvError("unavailable", "the frontend is stopping");
+  }
+
+  #checkSize(servers: number): void {
+    if (!Number.isSafeInteger(servers) || servers < 1 || servers > MAX_SERVERS) {
+      const what = `a cluster has 1 to ${MAX_SERVERS} servers, not ${servers}`;
+      throw new RaftKvError("invalidArgument", what);
+    }
+    const { portOf, ownPort } = this.#options;
+    for (let id = 0; id < servers; id++) {
+      const port = portOf(id);
+      if (port <= 65_535 && port !== ownPort) continue;
+      const why = port === ownPort ? "is the frontend's own" : "does not exist";
+      throw new RaftKvError("invalidArgument", `port ${port} of server ${id} ${why}: change base_port`);
+    }
+  }
+
+  #clusterWith(id: ServerId): Cluster {
+    if (!Number.isSafeInteger(id) || id < 0) {
+      throw new RaftKvError("invalidArgument", `a server's id is 0 or more, not ${id}`);
+    }
+    const cluster = this.#cluster;
+    if (cluster === null) throw new RaftKvError("noCluster", NO_CLUSTER_MESSAGE);
+    if (id < cluster.servers) return cluster;
+    const members = `servers 0..${cluster.servers - 1}`;
+    throw new RaftKvError(
+      "failedPrecondition",
+      `server ${id} is not in the cluster (${members}); adding servers is not supported yet`,
+    );
+  }
+
+  /** Steps 1 to 3 of StartRaft. When it rejects, the old cluster is what it was, save that servers may be dead. */
+  async #endOldCluster(next: Cluster): Promise<void> {
+    const { fs, stateDirectory, onState } = this.#options;
+    const ids = serverIds(next);
+    const running = new Set((await this.#processes.find()).map(({ id }) => id));
+    await this.#waitForPorts(ids.filter((id) => !running.has(id)));
+    const old = this.#cluster;
+    onState({ kind: "changing" });
+    try {
+      // Their state is about to be erased: there is nothing that a clean end could save.
+      await this.#processes.endAll(0);
+      await this.#waitForPorts(ids);
+      await writeClusterRecord(fs, stateDirectory, { ...next, state: "starting" });
+    } catch (error) {
+      this.#settle(old);
+      throw error;
+    }
+  }
+
+  /** Steps 4 and 5. When it rejects there is no cluster. */
+  async #createCluster(cluster: Cluster, deadline: Deadline): Promise<void> {
+    const { fs, stateDirectory, addressOf } = this.#options;
+    const link = new ClusterLink(cluster, addressOf);
+    try {
+      await eraseServers(fs, stateDirectory);
+      const launched = serverIds(cluster).map((id) => this.#launcher.launch(id, cluster));
+      await Promise.all(launched.map((server) => this.#waitUntilReady(link, server, deadline)));
+      await this.#waitForLeader(link, deadline);
+      await writeClusterRecord(fs, stateDirectory, { ...cluster, state: "started" });
+      this.#settle(cluster);
+    } catch (error) {
+      await this.#processes.endAll(0).catch(() => {});
+      this.#settle(null);
+      throw error;
+    } finally {
+      link.close();
+    }
+  }
+
+  /** Rejects when it ends instead, or is not ready in time; it is not stopped then. */
+  async #waitUntilReady(link: ClusterLink, server: LaunchedServer, deadline: Deadline): Promise<void> {
+    const { hosts, portOf } = this.#options;
+    const port = portOf(server.id);
+    const ready = await waitUntil(deadline, async () => {
+      this.#checkGoingOn();
+      const ending = server.ending();
+      if (ending === null) return (await isPortTaken(hosts, port)) && isReady(link, server);
+      const what = `server ${server.id} ${ending}: ${await server.lastWords()}`;
+      const isTaken = await isPortTaken(hosts, port);
+      const note = isTaken ? `; port ${port} is in use${await byHolder(port)}` : "";
+      throw new RaftKvError("failedPrecondition", what + note);
+    });
+    if (ready) return;
+    const what = `server ${server.id} (process ${server.pid}) did not serve ${link.client(server.id).address} in time`;
+    throw new RaftKvError("unavailable", `${what}: ${await server.lastWords()}`);
+  }
+
+  async #waitForLeader(link: ClusterLink, deadline: Deadline): Promise<void> {
+    const elected = await waitUntil(deadline, async () => {
+      this.#checkGoingOn();
+      return hasOneLeader(await link.statuses(STATUS_TIMEOUT_MS));
+    });
+    if (elected) return;
+    const statuses = await link.statuses(STATUS_TIMEOUT_MS);
+    const said = statuses.map((status, id) =>
+      status === null
+        ? `server ${id} does not answer`
+        : `server ${id} is ${status.role} of term ${status.term}`,
+    );
+    throw new RaftKvError("unavailable", `no leader was elected in time: ${said.join(", ")}`);
+  }
+
+  /**
+   * Whether the server is there. One that was just killed may still be listed, and answers no more: it is
+   * waited for. One that neither answers nor goes is stopped, or busy, and runs.
+   */
+  async #runs(link: ClusterLink, id: ServerId): Promise<boolean> {
+    if ((await link.status(id, STATUS_TIMEOUT_MS)) !== null) return true;
+    const found = (await this.#processes.find()).find((server) => server.id === id);
+    if (found === undefined) return false;
+    let gone = false;
+    await waitUntil(deadlineIn(DOUBT_MS), async () => {
+      gone = await this.#processes.isGone(found);
+      return gone || (await link.status(id, STATUS_TIMEOUT_MS)) !== null;
+    });
+    return !gone;
+  }
+
+  /** A port is free a moment after its last owner is gone; one that stays taken is somebody else's. */
+  async #waitForPorts(ids: readonly ServerId[]): Promise<void> {
+    const { hosts, portOf } = this.#options;
+    await Promise.all(
+      ids.map(async (id) => {
+        const port = portOf(id);
+        const isFree = await waitUntil(
+          deadlineIn(this.#timings.portMs),
+          async () => !(await isPortTaken(hosts, port)),
+        );
+        if (isFree) return;
+        const what = `port ${port} of server ${id} is in use${await byHolder(port)}`;
+        throw new RaftKvError("failedPrecondition", `${what}: free it, or change base_port`);
+      }),
+    );
+  }
+}
+
+/** " by process 7 (nginx)" where the system tells who listens on the port, else nothing. */
+async function byHolder(port: number): Promise<string> {
+  const holder = await portHolder(port);
+  return holder === null ? "" : ` by process ${holder.pid} (${holder.name})`;
+}
+
+function serverIds({ servers }: Cluster): readonly ServerId[] {
+  return Array.from({ length: servers }, (_, id) => id);
+}

@@ -1,0 +1,84 @@
+/**
+ * A server process as a supervisor sees it: the command line, the port, the files and the answers of a
+ * real one, without Raft. Server 0 leads. FAKE_SERVER in the environment is a FakePlan as JSON.
+ */
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { parseArgs } from "node:util";
+import { RpcServer } from "../../src/rpc/rpc-server.ts";
+
+/** What the test wants of the servers. */
+export interface FakePlan {
+  readonly basePort: number;
+  /** This one says so and ends instead of serving. */
+  readonly failing?: number;
+  /** This one never serves. */
+  readonly mute?: number;
+  /** This one takes no notice of SIGTERM. */
+  readonly deaf?: number;
+}
+
+async function unused(): Promise<never> {
+  throw new Error("not expected");
+}
+
+function fail(message: string): never {
+  process.stderr.write(`${message}\n`);
+  process.exit(1);
+}
+
+/** The id of the cluster that the server's state file names; it is made first if the server is new. */
+function clusterOf(stateFile: string, bootstrapId: string | undefined): string {
+  if (bootstrapId !== undefined) {
+    if (existsSync(stateFile)) fail(`${stateFile} exists already`);
+    writeFileSync(stateFile, JSON.stringify({ clusterId: bootstrapId }));
+  }
+  if (!existsSync(stateFile)) fail(`${stateFile} does not exist: the server has no state`);
+  return String(JSON.parse(readFileSync(stateFile, "utf8")).clusterId);
+}
+
+async function serve(): Promise<void> {
+  const option = { type: "string" } as const;
+  const { values } = parseArgs({
+    options: {
+      mode: option,
+      id: option,
+      "state-dir": option,
+      bootstrap: option,
+      "cluster-id": option,
+    },
+  });
+  const plan = JSON.parse(process.env["FAKE_SERVER"] ?? "{}") as FakePlan;
+  const id = Number(values.id);
+  process.on("SIGTERM", () => {
+    if (plan.deaf !== id) process.exit(0);
+  });
+  if (plan.failing === id) fail(`server ${id} was told to fail`);
+  const clusterId = clusterOf(`${values["state-dir"]}/server_${id}.json`, values["cluster-id"]);
+  const server = new RpcServer();
+  const store = new Map<string, Buffer>();
+  server.add("KeyValueStore", {
+    ping: async () => ({ success: true }),
+    Status: async () => ({
+      id,
+      clusterId,
+      pid: process.pid,
+      term: 1,
+      role: id === 0 ? "leader" : "follower",
+    }),
+    GetState: async () => ({ term: 1, isLeader: id === 0 }),
+    Put: async ({ key, value }) => {
+      store.set(key.toString(), Buffer.from(value));
+      return { success: true };
+    },
+    Get: async ({ arg }) => {
+      const value = store.get(arg.toString());
+      return value === undefined ? {} : { value, found: true };
+    },
+    AppendEntries: unused,
+    RequestVote: unused,
+  });
+  if (plan.mute === id) setInterval(() => {}, 1000);
+  else await server.listen(["127.0.0.1", "::1"], plan.basePort + id).catch((error) => fail(error.message));
+}
+
+if (import.meta.main) await serve();

@@ -1,0 +1,87 @@
+import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { ClusterState } from "../../src/frontend/cluster.ts";
+import { ProcessTable } from "../../src/frontend/process-table.ts";
+import { Supervisor, type SupervisorTimings } from "../../src/frontend/supervisor.ts";
+import { createLogger } from "../../src/observability/logger.ts";
+import { OsFileSystem } from "../../src/storage/os-file-system.ts";
+import { freePorts } from "../cluster/free-ports.ts";
+import type { FakePlan } from "./fake-server.ts";
+
+/** What starts a fake server. */
+export const FAKE_COMMAND = [process.execPath, join(import.meta.dir, "fake-server.ts")] as const;
+
+/** A state directory with room for fake servers, and what a frontend would hold on to. Nothing outlives it. */
+export class Supervised implements AsyncDisposable {
+  readonly root: string;
+  readonly stateDirectory: string;
+  readonly basePort: number;
+  readonly processes: ProcessTable;
+  /** What the supervisors told, in order. */
+  readonly states: ClusterState[] = [];
+
+  private constructor(root: string, basePort: number) {
+    this.root = root;
+    this.stateDirectory = join(root, "raft_state");
+    this.basePort = basePort;
+    this.processes = new ProcessTable(this.stateDirectory);
+  }
+
+  static async create(): Promise<Supervised> {
+    const root = await mkdtemp(join(tmpdir(), "raftkv-supervised-"));
+    const supervised = new Supervised(root, await freePorts(4));
+    supervised.plan({});
+    return supervised;
+  }
+
+  /** How servers behave that are started from now on. */
+  plan(plan: Omit<FakePlan, "basePort">): void {
+    process.env["FAKE_SERVER"] = JSON.stringify({ ...plan, basePort: this.basePort });
+  }
+
+  /** One more frontend's supervisor over the same directory. */
+  supervisor(timings: Partial<SupervisorTimings> = {}): Supervisor {
+    return new Supervisor({
+      fs: new OsFileSystem(),
+      stateDirectory: this.stateDirectory,
+      addressOf: (id) => `127.0.0.1:${this.basePort + id}`,
+      portOf: (id) => this.basePort + id,
+      hosts: ["127.0.0.1", "::1"],
+      ownPort: 1,
+      active: [0, 1, 2],
+      command: FAKE_COMMAND,
+      logger: createLogger("test"),
+      onState: (state) => this.states.push(state),
+      // A busy machine may take long to start a process; a test that waits for a time to pass sets its own.
+      timings: { startRaftMs: 40_000, startServerMs: 40_000, ...timings },
+    });
+  }
+
+  /** The pids of the servers that run, by id. */
+  async pids(): Promise<ReadonlyMap<number, readonly number[]>> {
+    const byId = Map.groupBy(await this.processes.find(), ({ id }) => id);
+    return new Map(Array.from(byId, ([id, found]) => [id, found.map(({ pid }) => pid)]));
+  }
+
+  /** The pid of the one process of server `id`. */
+  async pid(id: number): Promise<number> {
+    const [pid, ...more] = (await this.pids()).get(id) ?? [];
+    if (pid === undefined || more.length > 0) throw new Error(`server ${id} has not exactly one process`);
+    return pid;
+  }
+
+  /** Kills server `id`, and waits until nothing is left of it. */
+  async kill(id: number): Promise<void> {
+    await this.processes.end({ id, pid: await this.pid(id) }, 0);
+  }
+
+  async files(): Promise<readonly string[]> {
+    return (await readdir(this.stateDirectory)).toSorted();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.processes.endAll(0);
+    await rm(this.root, { recursive: true, force: true });
+  }
+}
