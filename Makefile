@@ -1,0 +1,86 @@
+# What there is to do with this repository. `make` lists it.
+
+BUN_VERSION := 1.4.5
+PYTHON ?= python3
+VERSION := $(shell sed -n 's/^  "version": "\(.*\)",$$/\1/p' package.json)
+
+# A bun of exactly this version from PATH, or else one of our own, from npm.
+BUN := $(shell [ "$$(bun --version 2>/dev/null)" = "$(BUN_VERSION)" ] && command -v bun)
+ifeq ($(BUN),)
+BUN := .bun/node_modules/.bin/bun
+BUN_STAMP := .bun/$(BUN_VERSION).stamp
+endif
+
+BUILD := dist/.build
+REPORTS := dist/reports
+MODULES_STAMP := node_modules/.install.stamp
+VENV_STAMP := .venv/install.stamp
+SOURCES := $(shell find src proto -type f) package.json bun.lock Makefile
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install build run verify fix test test-python numbers clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+install: $(MODULES_STAMP) ## Install what the lock file says, and bun itself if need be
+
+build: dist/raftkv ## Build the executable, dist/raftkv
+
+run: build ## Run a frontend on port 8001 with a cluster of three; Ctrl-C stops everything
+	@exec ./dist/raftkv --start 3
+
+verify: install ## Check types, format, lint and unused code; changes nothing
+	$(BUN) check
+	$(BUN) fmt --check
+	node_modules/.bin/oxlint --deny-warnings
+	node_modules/.bin/knip
+
+fix: install ## Format, and mend what the linter can mend
+	$(BUN) fmt
+	node_modules/.bin/oxlint --fix
+
+# Both suites run whatever the first one says; the last line counts both.
+test: build $(VENV_STAMP) ## Run every test; the last line counts them
+	@rm -rf $(REPORTS) && mkdir -p $(REPORTS)
+	@$(BUN) test --reporter=junit --reporter-outfile=$(REPORTS)/bun.xml; bun=$$?; \
+	.venv/bin/python -m pytest tests/python --junitxml=$(REPORTS)/python.xml; python=$$?; \
+	$(BUN) tests/summary.ts $(REPORTS)/bun.xml=$$bun $(REPORTS)/python.xml=$$python
+
+test-python: build $(VENV_STAMP) ## Run the Python suite alone
+	.venv/bin/python -m pytest tests/python
+
+numbers: build ## Measure the numbers that README.md states; takes minutes
+	$(BUN) tests/bench/numbers.ts
+
+clean: ## Remove everything that was made here, but never raft_state/
+	rm -rf dist node_modules .venv .bun .pytest_cache
+	find tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Built beside the old one and moved over it: servers may be running from that.
+dist/raftkv: $(SOURCES) $(MODULES_STAMP)
+	@rm -rf $(BUILD) && mkdir -p $(BUILD)
+	$(BUN) build src/main.ts --compile --production --minify --sourcemap \
+		--no-compile-autoload-dotenv --no-compile-autoload-bunfig \
+		--define BUILD_VERSION='"$(VERSION)"' --outfile $(BUILD)/raftkv
+	@mv $(BUILD)/raftkv $@ && rm -rf $(BUILD)
+
+# Without a lock file, --frozen-lockfile would install anything and succeed.
+$(MODULES_STAMP): package.json $(wildcard bun.lock) $(BUN_STAMP)
+	@test -f bun.lock || { echo "bun.lock is missing: restore it with \"git checkout bun.lock\"" >&2; exit 1; }
+	$(BUN) install --frozen-lockfile
+	@touch $@
+
+# The package's postinstall fetches the executable, where npm may run it; only running bun tells.
+.bun/$(BUN_VERSION).stamp:
+	@mkdir -p .bun
+	npm install --prefix .bun --no-save --no-audit --no-fund bun@$(BUN_VERSION)
+	@[ "$$($(BUN) --version 2>/dev/null)" = "$(BUN_VERSION)" ] || node .bun/node_modules/bun/install.js
+	@[ "$$($(BUN) --version)" = "$(BUN_VERSION)" ] || { echo "bun $(BUN_VERSION) does not run here: see .bun/" >&2; exit 1; }
+	@touch $@
+
+$(VENV_STAMP): tests/python/requirements.txt
+	$(PYTHON) -m venv --clear .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@

@@ -1,0 +1,45 @@
+/**
+ * A process can take another command line only by starting its program anew: execv(2) does that in place,
+ * with the same pid, parent, working directory and open standard streams.
+ */
+import { dlopen, FFIType, ptr } from "bun:ffi";
+import { describeError } from "../base/errors.ts";
+import { selfCommand } from "../frontend/launcher.ts";
+
+/** Where the C library may be: glibc, musl, macOS. */
+const C_LIBRARIES: readonly string[] =
+  process.platform === "darwin"
+    ? ["libSystem.dylib"]
+    : ["libc.so.6", `libc.musl-${process.arch === "arm64" ? "aarch64" : "x86_64"}.so.1`, "libc.so"];
+
+/**
+ * Starts this program anew in this process, called `argv0` and with `args`. It returns only when that
+ * cannot be done here, and then says why. Nothing may be open that has to be closed in order.
+ */
+export function restartAs(argv0: string, args: readonly string[]): string {
+  try {
+    const { symbols } = openCLibrary();
+    const strings = [argv0, ...selfCommand().slice(1), ...args].map(cString);
+    const pointers = new BigUint64Array([...strings.map((string) => BigInt(ptr(string))), 0n]);
+    symbols.execv(ptr(cString(process.execPath)), ptr(pointers));
+    return "execv failed";
+  } catch (error) {
+    return describeError(error);
+  }
+}
+
+function openCLibrary() {
+  const reasons: string[] = [];
+  for (const library of C_LIBRARIES) {
+    try {
+      return dlopen(library, { execv: { args: [FFIType.ptr, FFIType.ptr], returns: FFIType.i32 } });
+    } catch (error) {
+      reasons.push(describeError(error));
+    }
+  }
+  throw new Error(reasons.join("; "));
+}
+
+function cString(text: string): Buffer {
+  return Buffer.from(`${text}\0`);
+}

@@ -1,0 +1,61 @@
+import { RaftKvError } from "../base/errors.ts";
+import type { ClusterStatus, MemberStatus } from "../rpc/wire.ts";
+import { command } from "./command.ts";
+import { askFrontEnd, clientOptions } from "./frontend-client.ts";
+import { answered } from "./result.ts";
+import { renderTable, type Cell } from "./table.ts";
+
+const HEADINGS = ["ID", "ADDRESS", "ROLE", "TERM", "COMMIT", "APPLIED", "KEYS", "PID"];
+
+export const statusCommand = command(
+  { name: "raftkv status", description: "Show the cluster's servers and which of them leads" },
+  clientOptions(5),
+  async (args) => {
+    const cluster = await askFrontEnd(args, (client, timeoutMs) => client.call("Status", {}, timeoutMs));
+    if (cluster.clusterId === "") {
+      throw new RaftKvError("noCluster", 'no cluster: start one with "raftkv start 3"');
+    }
+    const leaderId = leaderOf(cluster);
+    return answered(describeCluster(cluster, leaderId), clusterJson(cluster, leaderId));
+  },
+);
+
+/** A deposed leader may not know it yet, so of several the one in the highest term counts. null: none known. */
+function leaderOf(cluster: ClusterStatus): number | null {
+  const leaders = cluster.members
+    .flatMap((member) => (member.server?.role === "leader" ? [member.server] : []))
+    .toSorted((a, b) => b.term - a.term);
+  return leaders[0]?.id ?? null;
+}
+
+function describeCluster(cluster: ClusterStatus, leaderId: number | null): string {
+  const rows = cluster.members.map((member) => memberRow(member, leaderId));
+  const leader = leaderId === null ? "no leader" : `leader ${leaderId}`;
+  return `cluster ${cluster.clusterId}, ${leader}\n\n${renderTable(HEADINGS, rows)}`;
+}
+
+function memberRow(member: MemberStatus, leaderId: number | null): readonly Cell[] {
+  const { id, address, server } = member;
+  if (server === null || !member.reachable) {
+    return [id, address, { text: "unreachable", colour: "red" }, null, null, null, null, null];
+  }
+  const role = id === leaderId ? ({ text: `${server.role} *`, colour: "green" } as const) : server.role;
+  return [id, address, role, server.term, server.commitIndex, server.lastApplied, server.keys, server.pid];
+}
+
+function clusterJson(cluster: ClusterStatus, leaderId: number | null): object {
+  const members = cluster.members.map((member) => ({
+    id: member.id,
+    address: member.address,
+    reachable: member.reachable,
+    role: member.server?.role ?? null,
+    term: member.server?.term ?? null,
+    commitIndex: member.server?.commitIndex ?? null,
+    lastApplied: member.server?.lastApplied ?? null,
+    lastLogIndex: member.server?.lastLogIndex ?? null,
+    keys: member.server?.keys ?? null,
+    pid: member.server?.pid ?? null,
+    version: member.server?.version ?? null,
+  }));
+  return { clusterId: cluster.clusterId, leaderId, version: cluster.version, members };
+}

@@ -1,0 +1,79 @@
+/** The entry: runs one command and owns the process, its signals and its exit. */
+import { constants } from "node:os";
+import { hasOption } from "./cli/argument-check.ts";
+import { runCommandLine } from "./cli/command-line.ts";
+import { failureOf } from "./cli/failure.ts";
+import type { Service } from "./cli/result.ts";
+import { print } from "./cli/terminal.ts";
+import { createLogger } from "./observability/logger.ts";
+
+// An async function, not top-level await, which some forms of the executable cannot have.
+void main();
+
+async function main(): Promise<void> {
+  const rawArgs = process.argv.slice(2);
+  const asJson = hasOption(rawArgs, "--json");
+  try {
+    const result = await runCommandLine(rawArgs);
+    if (result.kind === "service") process.exit(await serve(result, asJson));
+    await print(result.output, asJson);
+    process.exit(result.exitCode);
+  } catch (error) {
+    const failure = failureOf(error);
+    // Where stdout is what failed, stderr may still work; where neither does, the exit code speaks.
+    await print(failure.output, asJson)
+      .catch(() => print(failure.output, false))
+      .catch(() => {});
+    process.exit(failure.exitCode);
+  }
+}
+
+/** Runs the service until a signal comes or it ends by itself. The exit code. */
+async function serve(service: Service, asJson: boolean): Promise<0 | 1> {
+  const logger = createLogger(service.name);
+  exitOnBugs((error) => logger.error("the process ends: a bug or something nobody thought of", { error }));
+  const signal = firstSignal();
+  const running = await service.start();
+  if (running.announcement !== null && !signal.received) {
+    await print(running.announcement, asJson).catch((error: unknown) =>
+      logger.warn("not announced", { error }),
+    );
+  }
+  try {
+    await Promise.race([running.stopped, signal.arrival]);
+  } catch (error) {
+    logger.error("the process ends: it cannot go on safely", { error });
+    return 1;
+  }
+  await running.stop();
+  return 0;
+}
+
+interface FirstSignal {
+  received: boolean;
+  readonly arrival: Promise<void>;
+}
+
+/** SIGINT and SIGTERM ask for a clean end; whoever sends a second one wants it at once. */
+function firstSignal(): FirstSignal {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const signal: FirstSignal = { received: false, arrival: promise };
+  for (const name of ["SIGINT", "SIGTERM"] as const) {
+    process.on(name, () => {
+      if (signal.received) process.exit(128 + constants.signals[name]);
+      signal.received = true;
+      resolve();
+    });
+  }
+  return signal;
+}
+
+/** Nothing is known to be right after a bug: the process ends, and what is on disk counts. */
+function exitOnBugs(log: (error: unknown) => void): void {
+  for (const event of ["uncaughtException", "unhandledRejection"] as const) {
+    process.on(event, (error: unknown) => {
+      log(error);
+      process.exit(1);
+    });
+  }
+}

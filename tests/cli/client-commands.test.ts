@@ -1,0 +1,193 @@
+import { expect, setDefaultTimeout, test } from "bun:test";
+import { encodeText } from "../../src/rpc/text.ts";
+import type { ClusterStatus, KeyValue, ServerStatus } from "../../src/rpc/wire.ts";
+import { fakeFrontend, freePort } from "./fake-frontend.ts";
+import { raftkv } from "./raftkv-process.ts";
+
+setDefaultTimeout(30_000);
+
+function server(id: number, role: string, term: number): ServerStatus {
+  return {
+    id,
+    clusterId: "c1",
+    role,
+    term,
+    commitIndex: 12,
+    lastApplied: 12,
+    lastLogIndex: 13,
+    keys: 4,
+    pid: 4000 + id,
+    version: "dev",
+  };
+}
+
+const CLUSTER: ClusterStatus = {
+  clusterId: "c1",
+  version: "dev",
+  members: [
+    { id: 0, address: "127.0.0.1:9001", reachable: true, server: server(0, "leader", 2) },
+    { id: 1, address: "127.0.0.1:9002", reachable: true, server: server(1, "leader", 3) },
+    { id: 2, address: "127.0.0.1:9003", reachable: false, server: null },
+  ],
+};
+
+test("put sends exactly the key and the value, also those that begin with a dash", async () => {
+  const puts: KeyValue[] = [];
+  await using frontend = await fakeFrontend({
+    async Put(request) {
+      puts.push(request);
+      return {};
+    },
+  });
+  const at = ["--address", frontend.address];
+  const plain = await raftkv(["put", "greeting", "hello wörld", ...at]);
+  const dashed = await raftkv(["put", ...at, "--", "-k", "-"]);
+  const empty = await raftkv(["put", "empty", "", ...at, "--json"]);
+
+  expect(plain).toEqual({ exitCode: 0, stdout: "OK\n", stderr: "" });
+  expect(dashed).toEqual({ exitCode: 0, stdout: "OK\n", stderr: "" });
+  expect(empty.stdout).toBe('{"ok":true,"key":"empty"}\n');
+  expect(puts.map(({ key, value }) => [key.toString(), value.toString()])).toEqual([
+    ["greeting", "hello wörld"],
+    ["-k", "-"],
+    ["empty", ""],
+  ]);
+});
+
+test("I1: put reads a value from stdin less one newline, and get prints a value and one newline", async () => {
+  const values = new Map<string, Buffer>();
+  await using frontend = await fakeFrontend({
+    async Put({ key, value }) {
+      values.set(key.toString(), Buffer.from(value));
+      return {};
+    },
+    async Get({ key }) {
+      return { found: true, value: values.get(key.toString()) ?? Buffer.of() };
+    },
+  });
+  const at = ["--address", frontend.address];
+  for (const text of ["", "a\nb\n", 'quote " and \0 and 🎉', "x".repeat(1_000_000)]) {
+    expect((await raftkv(["put", "k", "-", ...at], { stdin: `${text}\n` })).exitCode).toBe(0);
+    expect(values.get("k")?.toString()).toBe(text);
+    expect((await raftkv(["get", "k", ...at])).stdout).toBe(`${text}\n`);
+  }
+  const binary = await raftkv(["put", "k", "-", ...at], { stdin: Uint8Array.of(0xff, 0xfe) });
+  expect(binary.exitCode).toBe(1);
+  expect(binary.stderr).toContain("not UTF-8");
+});
+
+test("I1: get --json is exact for every string", async () => {
+  const value = '__proto__ "\n\0 🎉 \ud800';
+  await using frontend = await fakeFrontend({ Get: async () => ({ found: true, value: encodeText(value) }) });
+  const { stdout, exitCode } = await raftkv(["get", "k", "--json", "--address", frontend.address]);
+  expect(JSON.parse(stdout)).toEqual({ key: "k", found: true, value });
+  expect(exitCode).toBe(0);
+});
+
+test("C4: get of a missing key exits with 1 and prints nothing on stdout; an empty value exits with 0", async () => {
+  await using frontend = await fakeFrontend({
+    Get: async ({ key }) => ({ found: key.toString() === "empty" }),
+  });
+  const at = ["--address", frontend.address];
+  const missing = await raftkv(["get", "nope", ...at]);
+  expect(missing).toEqual({ exitCode: 1, stdout: "", stderr: 'no such key: "nope"\n' });
+  const missingJson = await raftkv(["get", "nope", "--json", ...at]);
+  expect(missingJson).toEqual({
+    exitCode: 1,
+    stdout: '{"key":"nope","found":false,"value":null}\n',
+    stderr: "",
+  });
+  expect(await raftkv(["get", "empty", ...at])).toEqual({ exitCode: 0, stdout: "\n", stderr: "" });
+});
+
+test("status shows who leads in the highest term, and who cannot be reached", async () => {
+  await using frontend = await fakeFrontend({ Status: async () => CLUSTER });
+  const table = await raftkv(["status", "--address", frontend.address]);
+  expect(table.exitCode).toBe(0);
+  expect(table.stdout).toBe(`cluster c1, leader 1
+
+ID  ADDRESS         ROLE         TERM  COMMIT  APPLIED  KEYS   PID
+ 0  127.0.0.1:9001  leader          2      12       12     4  4000
+ 1  127.0.0.1:9002  leader *        3      12       12     4  4001
+ 2  127.0.0.1:9003  unreachable     -       -        -     -     -
+`);
+  const document: unknown = JSON.parse(
+    (await raftkv(["status", "--json", "--address", frontend.address])).stdout,
+  );
+  expect(document).toMatchObject({
+    clusterId: "c1",
+    leaderId: 1,
+    members: [
+      { id: 0, reachable: true, role: "leader", term: 2, pid: 4000 },
+      { id: 1, reachable: true, role: "leader", term: 3, pid: 4001 },
+      { id: 2, reachable: false, role: null, term: null, pid: null },
+    ],
+  });
+});
+
+test("status without a cluster fails and says how to start one", async () => {
+  await using frontend = await fakeFrontend({ Status: async () => ({}) });
+  const { exitCode, stdout, stderr } = await raftkv(["status", "--address", frontend.address]);
+  expect([exitCode, stdout]).toEqual([1, ""]);
+  expect(stderr).toBe('raftkv: no cluster: start one with "raftkv start 3"\n');
+});
+
+test("start and start-server pass their number on and report the frontend's answer", async () => {
+  const args: number[] = [];
+  await using frontend = await fakeFrontend({
+    async StartRaft({ arg }) {
+      args.push(arg);
+      return {};
+    },
+    StartServer: async ({ arg }) => ({
+      error: `server ${arg} is not in the cluster`,
+      code: "FAILED_PRECONDITION",
+    }),
+  });
+  const at = ["--address", frontend.address];
+  expect(await raftkv(["start", "5", ...at])).toMatchObject({
+    exitCode: 0,
+    stdout: "a cluster of 5 servers is serving\n",
+  });
+  expect(args).toEqual([5]);
+  const refused = await raftkv(["start-server", "7", ...at]);
+  expect(refused).toEqual({ exitCode: 1, stdout: "", stderr: "raftkv: server 7 is not in the cluster\n" });
+  const json = await raftkv(["start-server", "7", "--json", ...at]);
+  expect(json.exitCode).toBe(1);
+  expect(json.stdout).toBe(
+    '{"error":{"code":"failedPrecondition","message":"server 7 is not in the cluster"}}\n',
+  );
+  expect(json.stderr).toBe("");
+});
+
+test("C2: a put whose outcome is unknown is not reported as failed for certain", async () => {
+  const reply = {
+    wrongLeader: true,
+    error: "outcome unknown: it may still take effect",
+    code: "UNKNOWN_OUTCOME",
+  } as const;
+  await using frontend = await fakeFrontend({ Put: async () => reply });
+  const { exitCode, stdout } = await raftkv(["put", "k", "v", "--json", "--address", frontend.address]);
+  expect(exitCode).toBe(1);
+  expect(JSON.parse(stdout)).toEqual({ error: { code: "unknownOutcome", message: reply.error } });
+});
+
+test("a frontend that knows no codes is understood by its error alone", async () => {
+  await using frontend = await fakeFrontend({ Get: async () => ({ wrongLeader: true, error: "no leader" }) });
+  const { exitCode, stdout } = await raftkv(["get", "k", "--json", "--address", frontend.address]);
+  expect(exitCode).toBe(1);
+  expect(JSON.parse(stdout)).toEqual({ error: { code: "unavailable", message: "no leader" } });
+});
+
+test("no frontend, a frontend that does not answer, and one that is none: each says what to do next", async () => {
+  const nobody = `127.0.0.1:${await freePort()}`;
+  const refused = await raftkv(["get", "k", "--address", nobody]);
+  expect(refused.exitCode).toBe(1);
+  expect(refused.stderr).toBe(`raftkv: no frontend answers at ${nobody}: start one with "raftkv"\n`);
+
+  await using frontend = await fakeFrontend({ Put: () => new Promise(() => {}) });
+  const silent = await raftkv(["put", "k", "v", "--timeout", "0.3", "--address", frontend.address]);
+  expect(silent.exitCode).toBe(1);
+  expect(silent.stderr).toContain("within 0.3 s: the call may still take effect");
+  expect(silent.stderr.trimEnd()).not.toContain("\n");
+});

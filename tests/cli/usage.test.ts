@@ -1,0 +1,134 @@
+import { expect, setDefaultTimeout, test } from "bun:test";
+import { runCommandLine } from "../../src/cli/command-line.ts";
+import type { Answer } from "../../src/cli/result.ts";
+import { raftkv } from "./raftkv-process.ts";
+
+setDefaultTimeout(30_000);
+
+const SUBCOMMANDS = ["put", "get", "status", "start", "start-server", "version"];
+
+/** A command line that is wrong, and what the one line about it must hold. */
+const WRONG: readonly (readonly [args: string, says: string])[] = [
+  ["--frobnicate", "unknown option --frobnicate"],
+  ["-x", "unknown option -x"],
+  ["--no-json", "unknown option --no-json"],
+  ["--toString", "unknown option --toString"],
+  ["--stateDir /tmp", "unknown option --stateDir"],
+  ["frobnicate", 'unknown subcommand "frobnicate"'],
+  ["toString", 'unknown subcommand "toString"'],
+  ["--json extra", 'unexpected argument "extra"'],
+  ["-- put k v", 'unexpected argument "put"'],
+  ["--mode foo", '--mode must be frontend or server, not "foo"'],
+  ["--mode", "--mode needs a value"],
+  ["--mode= ", "--mode needs a value"],
+  ["--config --json", "--config needs a value"],
+  ["--json=yes", "--json takes no value"],
+  ["--mode frontend --id 1", "--id is for --mode server only"],
+  ["--cluster-id x", "--cluster-id is for --mode server only"],
+  ["--start 0", "--start must be a whole number from 1 to"],
+  ["--start three", "--start must be a whole number from 1 to"],
+  ["--mode server", "--mode server needs --id"],
+  ["--mode server --id -1", '--id must be a whole number from 0 to 65534, not "-1"'],
+  ["--mode server --id=-1", "--id must be a whole number"],
+  ["--mode server --id 1.5", "--id must be a whole number"],
+  ["--mode server --id 1e2", "--id must be a whole number"],
+  ["--mode server --id 99999999999999999999", "--id must be a whole number"],
+  ["--mode server --id 65000 --config /nonexistent", "--id must be at most 56534"],
+  ["--mode server --id 0 --id 1", "--id is given twice"],
+  ["--mode server --id 0 --start 3", "--start is for --mode frontend only"],
+  ["--mode server --id 0 --bootstrap 3", "--bootstrap and --cluster-id are given together"],
+  ["--mode server --id 0 --bootstrap 3 --cluster-id a/b", "--cluster-id must be 1 to 64 letters"],
+  ["--mode server --id 3 --bootstrap 3 --cluster-id a", "--id must be below --bootstrap"],
+  ["put", "KEY is missing: raftkv put KEY VALUE"],
+  ["put k", "VALUE is missing: raftkv put KEY VALUE"],
+  ["put k v w", 'unexpected argument "w": raftkv put KEY VALUE'],
+  ["put k -5", 'unknown option -5: "raftkv put --help" lists the options; write "--" before'],
+  ["get", "KEY is missing: raftkv get KEY"],
+  ["get k --timeout abc", '--timeout must be seconds, above 0 and up to 3600, not "abc"'],
+  ["get k --timeout -5", "--timeout must be seconds"],
+  ["get k --timeout 0", "--timeout must be seconds"],
+  ["get k --timeout 1e9", "--timeout must be seconds"],
+  ["get k --timeout", "--timeout needs a value: --timeout SECONDS"],
+  ["get k --address localhost", "--address must be host:port"],
+  ["get k --address localhost:0", "--address must be host:port"],
+  ["get k --address ::1:8001", "--address must be host:port"],
+  ["get k --port 8001", "unknown option --port"],
+  ["status extra", 'unexpected argument "extra": raftkv status'],
+  ["start", "SERVERS is missing: raftkv start SERVERS"],
+  ["start 0", "SERVERS must be a whole number from 1 to"],
+  ["start -1", "unknown option -1"],
+  ["start -- -1", "SERVERS must be a whole number from 1 to"],
+  ["start-server x", "ID must be a whole number from 0 to"],
+  ["version --address 127.0.0.1:8001", "unknown option --address"],
+];
+
+async function answer(args: readonly string[]): Promise<Answer> {
+  const result = await runCommandLine(args);
+  if (result.kind !== "answer") throw new Error("the command line was accepted");
+  return result;
+}
+
+test.each(WRONG)("I2: `raftkv %s` is refused with exit code 2 and one line", async (args, says) => {
+  const { exitCode, output } = await answer(args.split(" "));
+  expect(output.stderr).toContain(says);
+  expect(output.stderr).toStartWith("raftkv: ");
+  expect(output.stderr).not.toContain("\n");
+  expect(output.stdout).toBeNull();
+  expect(exitCode).toBe(2);
+});
+
+test("I2: an empty key is refused before anything is asked", async () => {
+  for (const args of [
+    ["get", ""],
+    ["put", "", "v"],
+  ]) {
+    expect(await answer(args)).toMatchObject({
+      exitCode: 2,
+      output: { stderr: "raftkv: KEY must not be empty" },
+    });
+  }
+});
+
+test("a usage error leaves stdout empty and exits with 2; with --json it is one document on stdout", async () => {
+  const plain = await raftkv(["get", "--frob", "k"]);
+  expect(plain).toEqual({
+    exitCode: 2,
+    stdout: "",
+    stderr: 'raftkv: unknown option --frob: "raftkv get --help" lists the options\n',
+  });
+  const json = await raftkv(["get", "--json"]);
+  expect(json).toEqual({
+    exitCode: 2,
+    stdout: '{"error":{"code":"usage","message":"KEY is missing: raftkv get KEY"}}\n',
+    stderr: "",
+  });
+});
+
+test("--help of the program and of every subcommand prints its usage on stdout", async () => {
+  const root = await raftkv(["--help"]);
+  expect(root).toMatchObject({ exitCode: 0, stderr: "" });
+  for (const name of SUBCOMMANDS) expect(root.stdout).toContain(`${name} `);
+  expect(root.stdout).not.toContain("\u001B");
+  for (const name of SUBCOMMANDS) {
+    for (const option of ["--help", "-h"]) {
+      const { exitCode, output } = await answer([name, option]);
+      expect(exitCode).toBe(0);
+      expect(output.stdout).toContain(`raftkv ${name}`);
+      expect(output.stdout).toContain("--json");
+    }
+  }
+});
+
+test("the version is one line, or one document", async () => {
+  expect(await raftkv(["--version"])).toEqual({ exitCode: 0, stdout: "raftkv dev\n", stderr: "" });
+  expect((await answer(["version"])).output.stdout).toBe("raftkv dev");
+  expect((await answer(["version", "--json"])).output.json).toEqual({ version: "dev" });
+});
+
+test("a wrong config.ini is one line and exit code 1", async () => {
+  const file = `${import.meta.dir}/raftkv-process.ts`;
+  const { exitCode, stdout, stderr } = await raftkv(["--config", file]);
+  expect([exitCode, stdout]).toEqual([1, ""]);
+  expect(stderr).toStartWith(`raftkv: ${file}: `);
+  expect(stderr.trimEnd()).not.toContain("\n");
+});
