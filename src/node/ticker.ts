@@ -2,6 +2,8 @@ import type { Clock, Timer } from "./clock.ts";
 
 /** A timer later than this many ticks means that the process stood still: stopped, swapped, starved. */
 const STALL_TICKS = 3;
+/** Sums of fractions of milliseconds fall short by less than this; a tick that is due must not be missed. */
+const ROUNDING_TICKS = 1e-6;
 
 /**
  * Counts ticks from a monotonic clock.
@@ -41,7 +43,7 @@ export class Ticker {
 
   #fire(): void {
     const nowMs = this.#clock.nowMs();
-    const ticks = Math.floor((nowMs - this.#countedMs) / this.#tickMs);
+    const ticks = Math.floor((nowMs - this.#countedMs) / this.#tickMs + ROUNDING_TICKS);
     const stalled = ticks > STALL_TICKS;
     const counted = stalled ? Number(this.#stalledLast) : ticks;
     this.#countedMs = stalled ? nowMs : this.#countedMs + ticks * this.#tickMs;

@@ -14,6 +14,8 @@ import { becomeLeader } from "./leadership.ts";
 import type { RaftState } from "./state.ts";
 
 export function tickElection<C>(state: RaftState<C>): void {
+  // A disk slower than the timeout must not start one election after the other and announce none.
+  if (state.role.kind === "candidate" && !state.role.announced) return;
   state.electionElapsedTicks += 1;
   if (state.electionTimedOut) becomePreCandidate(state);
 }
@@ -39,6 +41,7 @@ export function announceCandidacy<C>(state: RaftState<C>): void {
   const { role } = state;
   if (role.kind !== "candidate" || role.announced || !state.durability.hardStateIsDurable) return;
   role.announced = true;
+  state.resetElectionTimer();
   role.granted.add(state.id);
   if (hasMajority(state.options.voters, role.granted)) becomeLeader(state);
   else askForVotes(state, state.currentTerm, false);

@@ -4,7 +4,7 @@ import type { AppendEntries, Conflict } from "./message.ts";
 import type { RaftState } from "./state.ts";
 
 export function handleAppendEntries<C>(state: RaftState<C>, rpc: RpcId, request: AppendEntries<C>): void {
-  const why = acceptLeader(state, request) ?? contradiction(state, request);
+  const why = impossible(request) ?? acceptLeader(state, request) ?? contradiction(state, request);
   if (why !== null) {
     if (why !== "stale") {
       state.events.push({ kind: "refused", leaderId: request.leaderId, term: request.term, why });
@@ -25,6 +25,16 @@ export function handleAppendEntries<C>(state: RaftState<C>, rpc: RpcId, request:
     { kind: "appendEntriesReply", term: state.currentTerm, success: true, conflict: null },
     lastVerified,
   );
+}
+
+/** What no leader sends, but anyone can write by hand: terms fall, or pass the leader's own. */
+function impossible<C>({ term, prevLogTerm, entries }: AppendEntries<C>): string | null {
+  let before = Math.max(1, prevLogTerm);
+  for (const entry of entries) {
+    if (entry.term < before) return `entry ${entry.index} has term ${entry.term}, below ${before}`;
+    before = entry.term;
+  }
+  return before > Math.max(1, term) ? `it speaks of term ${before}, above its own ${term}` : null;
 }
 
 /** Recognises the sender as this term's leader; otherwise says why not. */

@@ -22,7 +22,6 @@ export function becomeLeader<C>(state: RaftState<C>): void {
   };
   state.events.push({ kind: "becameLeader", term: state.currentTerm });
   state.append([{ kind: "noop" }]);
-  sendHeartbeats(state, state.role);
 }
 
 export function tickLeader<C>(state: RaftState<C>, leader: Leader<C>): void {
@@ -75,9 +74,14 @@ function sendAppendEntries<C>(
   progress: Progress<C>,
   request: AppendEntries<C>,
 ): void {
-  const verified = request.prevLogIndex + request.entries.length;
-  progress.sentCommit = Math.max(progress.sentCommit, Math.min(request.leaderCommit, verified));
+  const usable = Math.min(request.leaderCommit, lastIndexOf(request));
+  progress.sentCommit = Math.max(progress.sentCommit, usable);
   state.send(peer, request);
+}
+
+/** Up to where the follower's log is the leader's if the request succeeds. */
+function lastIndexOf(request: AppendEntries<unknown>): LogIndex {
+  return request.prevLogIndex + request.entries.length;
 }
 
 /** Once a turn: sends every follower what it lacks, within its window. */
@@ -109,15 +113,18 @@ export function handleAppendEntriesReply<C>(
   }
   const progress = progressOf(state, from, request);
   if (progress === null) return;
-  const wasProbe = progress.probe === request;
-  progress.settled(request);
+  const settled = progress.settled(request);
   if (reply.term < state.currentTerm) return;
   progress.lastContactTick = state.nowTick;
   progress.paused = false;
   if (reply.success) {
-    progress.matched(request.prevLogIndex + request.entries.length);
+    progress.matched(lastIndexOf(request));
     advanceCommitIndex(state);
-  } else if (wasProbe || (progress.state === "replicate" && request.prevLogIndex > progress.matchIndex)) {
+  } else if (
+    settled === "probe" ||
+    (progress.state === "replicate" && lastIndexOf(request) > progress.matchIndex)
+  ) {
+    // Overtaken by one that succeeded, it may speak of the past; but what it carried did not arrive.
     progress.backOff(nextIndexAfterConflict(state, request, reply));
   }
 }
@@ -130,9 +137,9 @@ export function handleAppendEntriesLost<C>(
 ): void {
   const progress = progressOf(state, to, request);
   if (progress === null) return;
-  const mattered = progress.probe === request || request.entries.length > 0;
-  progress.settled(request);
-  if (!mattered) return;
+  const settled = progress.settled(request);
+  if (settled === "nothing" || (settled === "inflight" && lastIndexOf(request) <= progress.matchIndex))
+    return;
   progress.backOff(progress.matchIndex + 1);
   progress.paused = true;
 }

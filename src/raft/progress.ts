@@ -1,4 +1,3 @@
-import { assert } from "../base/assert.ts";
 import type { LogIndex } from "./entry.ts";
 import type { AppendEntries } from "./message.ts";
 
@@ -17,10 +16,10 @@ export class Progress<C> {
   nextIndex: LogIndex;
   state: "probe" | "replicate" = "probe";
   /** AppendEntries with entries that are neither answered nor lost. */
-  inflight = 0;
+  readonly #inflight = new Set<AppendEntries<C>>();
   /** The probe under way, if any. */
   probe: AppendEntries<C> | null = null;
-  /** After a loss: nothing is sent until the next heartbeat is due, so a dead peer costs little. */
+  /** Nothing is sent until the next heartbeat is due: a dead peer, or one that only refuses, costs little. */
   paused = false;
   /** The largest commit index this follower has been told, as far as it could use it. */
   sentCommit: LogIndex = 0;
@@ -32,22 +31,31 @@ export class Progress<C> {
     this.lastContactTick = nowTick;
   }
 
+  /** AppendEntries with entries under way. */
+  get inflight(): number {
+    return this.#inflight.size;
+  }
+
   mayReplicate(maxInflight: number): boolean {
     if (this.paused) return false;
     return this.state === "probe" ? this.probe === null : this.inflight < maxInflight;
   }
 
   sent(request: AppendEntries<C>): void {
-    if (request.entries.length > 0) this.inflight += 1;
+    if (request.entries.length > 0) this.#inflight.add(request);
     if (this.state === "probe") this.probe = request;
     else this.nextIndex = request.prevLogIndex + request.entries.length + 1;
   }
 
-  /** The request is answered or lost. */
-  settled(request: AppendEntries<C>): void {
-    if (request.entries.length > 0) this.inflight -= 1;
-    assert(this.inflight >= 0, "more AppendEntries settled than sent");
-    if (this.probe === request) this.probe = null;
+  /**
+   * The request is answered or lost. Whether anything waited for it: a heartbeat, or a second answer to
+   * the same request, tells only that the follower is there.
+   */
+  settled(request: AppendEntries<C>): "probe" | "inflight" | "nothing" {
+    const wasInflight = this.#inflight.delete(request);
+    if (this.probe !== request) return wasInflight ? "inflight" : "nothing";
+    this.probe = null;
+    return "probe";
   }
 
   matched(index: LogIndex): void {
@@ -56,9 +64,11 @@ export class Progress<C> {
     if (this.matchIndex + 1 === this.nextIndex) this.#enter("replicate");
   }
 
-  /** Starts over at `nextIndex`, but never at what is known to match. */
+  /** Starts over at `nextIndex`, but never at what is known to match; without haste where that is no way back. */
   backOff(nextIndex: LogIndex): void {
+    const from = this.nextIndex;
     this.nextIndex = Math.max(nextIndex, this.matchIndex + 1);
+    if (this.nextIndex === from) this.paused = true;
     this.#enter("probe");
   }
 

@@ -47,16 +47,14 @@ export function appendEntriesToWire(request: AppendEntries<Command>, clusterId: 
 }
 
 export function appendEntriesFromWire(args: AppendEntriesArgs): AppendEntries<Command> {
-  const term = counter("term", args.term);
   const prevLogIndex = counter("prevLogIndex", args.prevLogIndex);
-  const prevLogTerm = counter("prevLogTerm", args.prevLogTerm);
   return {
     kind: "appendEntries",
-    term,
+    term: counter("term", args.term),
     leaderId: counter("leaderId", args.leaderId),
     prevLogIndex,
-    prevLogTerm,
-    entries: entriesFromWire(args.entries as readonly WireLogEntry[], prevLogIndex, prevLogTerm, term),
+    prevLogTerm: counter("prevLogTerm", args.prevLogTerm),
+    entries: entriesFromWire(args.entries as readonly WireLogEntry[], prevLogIndex),
     leaderCommit: counter("leaderCommit", args.leaderCommit),
   };
 }
@@ -90,19 +88,9 @@ function entryToWire({ term, payload }: Entry<Command>): Partial<WireLogEntry> {
   }
 }
 
-function entriesFromWire(
-  entries: readonly WireLogEntry[],
-  prevLogIndex: number,
-  prevLogTerm: number,
-  leaderTerm: number,
-): readonly Entry<Command>[] {
-  let previousTerm = prevLogTerm;
+function entriesFromWire(entries: readonly WireLogEntry[], prevLogIndex: number): readonly Entry<Command>[] {
   return entries.map((entry, position) => {
     const term = counter("entry term", entry.term);
-    if (term < Math.max(1, previousTerm) || term > leaderTerm) {
-      throw invalid(`entry term ${term} is not between ${Math.max(1, previousTerm)} and term ${leaderTerm}`);
-    }
-    previousTerm = term;
     return { index: prevLogIndex + 1 + position, term, payload: payloadFromWire(entry) };
   });
 }

@@ -1,4 +1,10 @@
-import { loadPackageDefinition, type ServiceClientConstructor, type ServiceDefinition } from "@grpc/grpc-js";
+import {
+  loadPackageDefinition,
+  logVerbosity,
+  setLogVerbosity,
+  type ServiceClientConstructor,
+  type ServiceDefinition,
+} from "@grpc/grpc-js";
 import { fromJSON } from "@grpc/proto-loader";
 import protobuf from "protobufjs";
 import { assert } from "../base/assert.ts";
@@ -28,6 +34,9 @@ export type ServiceName = keyof Services;
 
 /** Bytes: the largest message either side accepts. Above every limit on keys, values and batches. */
 export const MAX_MESSAGE_BYTES = 16 * 1024 * 1024;
+
+// The library writes what it meets on stderr, beside the error that it also gives to us.
+setLogVerbosity(logVerbosity.NONE);
 
 export const services: Services = loadServices();
 

@@ -50,9 +50,14 @@ export class MemoryDisk {
     for (const [path, holder] of this.#locks) if (holder === mount) this.#locks.delete(path);
   }
 
+  /** Every process dies. */
+  killAll(): void {
+    for (const mount of this.#mounts) this.kill(mount);
+  }
+
   /** The power goes: every process dies, and of what was not synced only what `keep` chooses is left. */
   crash(keep: Keep = () => false): void {
-    for (const mount of this.#mounts) this.kill(mount);
+    this.killAll();
     this.#root.crash("", keep);
   }
 }

@@ -124,20 +124,6 @@ describe("Raft's messages on the wire", () => {
     expect(refusal({ leaderCommit: -7 })).toMatch(/leaderCommit/);
   });
 
-  test("I2: entries whose terms fall, or pass the leader's, are refused", () => {
-    const entry = { key: Buffer.from("k"), value: Buffer.from("v") };
-    expect(refusal({ entries: [{ ...entry, term: 0 }] })).toMatch(/entry term 0/);
-    expect(refusal({ entries: [{ ...entry, term: 3 }] })).toMatch(/entry term 3/);
-    expect(
-      refusal({
-        entries: [
-          { ...entry, term: 2 },
-          { ...entry, term: 1 },
-        ],
-      }),
-    ).toMatch(/entry term 1/);
-  });
-
   test("I2: an entry that is not text is refused", () => {
     expect(refusal({ entries: [{ term: 1, key: Buffer.from([0xff]), value: Buffer.from("") }] })).toMatch(
       /not text/,

@@ -1,0 +1,110 @@
+import type { OutgoingRequest } from "../../src/raft/batch.ts";
+import type { Entry, LogIndex, Payload, ServerId, Term } from "../../src/raft/entry.ts";
+import type { AppendEntries, AppendEntriesReply, RequestVote } from "../../src/raft/message.ts";
+import type { RaftOptions } from "../../src/raft/options.ts";
+
+/** Bytes that a test's command claims to cost. */
+export const COMMAND_BYTES = 100;
+
+export function command(text: string): Payload<string> & { readonly kind: "command" } {
+  return { kind: "command", command: text, byteLength: COMMAND_BYTES };
+}
+
+/** Entries that follow `afterIndex`, with these terms; the same place always holds the same command. */
+export function entriesOf(afterIndex: LogIndex, ...terms: readonly Term[]): readonly Entry<string>[] {
+  return terms.map((term, i) => {
+    const index = afterIndex + 1 + i;
+    return { index, term, payload: command(`${index} of term ${term}`) };
+  });
+}
+
+/** A log from index 1 with these terms, as the figures of the Raft paper draw them. */
+export function logOf(...terms: readonly Term[]): readonly Entry<string>[] {
+  return entriesOf(0, ...terms);
+}
+
+/** Timeouts of 10 to 20 ticks, heartbeats every 3; bounds so wide that no test meets them by chance. */
+export function testOptions(id: ServerId, voters: readonly ServerId[]): RaftOptions {
+  return {
+    id,
+    voters,
+    electionTimeoutMinTicks: 10,
+    electionTimeoutMaxTicks: 20,
+    heartbeatTicks: 3,
+    maxBatchEntries: 100,
+    maxBatchBytes: 1_000_000,
+    maxInflight: 8,
+    maxCommittedPerBatch: 1000,
+    randomInt: (min) => min,
+  };
+}
+
+/** Where a log ends, or where an AppendEntries attaches: index and term. */
+export type Position = readonly [index: LogIndex, term: Term];
+
+export function requestVote(
+  term: Term,
+  candidateId: ServerId,
+  last: Position,
+  options: { readonly preVote?: boolean } = {},
+): RequestVote {
+  const [lastLogIndex, lastLogTerm] = last;
+  const preVote = options.preVote ?? false;
+  return { kind: "requestVote", term, candidateId, lastLogIndex, lastLogTerm, preVote };
+}
+
+/** From server 1, without entries and commit index, unless `rest` says otherwise. */
+export function appendEntries(
+  term: Term,
+  prev: Position,
+  rest: {
+    readonly leaderId?: ServerId;
+    readonly terms?: readonly Term[];
+    readonly leaderCommit?: LogIndex;
+  } = {},
+): AppendEntries<string> {
+  const [prevLogIndex, prevLogTerm] = prev;
+  return {
+    kind: "appendEntries",
+    term,
+    leaderId: rest.leaderId ?? 1,
+    prevLogIndex,
+    prevLogTerm,
+    entries: entriesOf(prevLogIndex, ...(rest.terms ?? [])),
+    leaderCommit: rest.leaderCommit ?? 0,
+  };
+}
+
+export function accepted(term: Term): AppendEntriesReply {
+  return { kind: "appendEntriesReply", term, success: true, conflict: null };
+}
+
+/** `conflict`: index and term of the hint; without it, as a server answers that gives no hints. */
+export function refused(term: Term, conflict?: Position): AppendEntriesReply {
+  return {
+    kind: "appendEntriesReply",
+    term,
+    success: false,
+    conflict: conflict === undefined ? null : { index: conflict[0], term: conflict[1] },
+  };
+}
+
+export function voteReply(term: Term, voteGranted: boolean) {
+  return { kind: "requestVoteReply", term, voteGranted } as const;
+}
+
+/** The AppendEntries among `requests`; those for `to`, where it is given. */
+export function appendsIn(
+  requests: readonly OutgoingRequest<string>[],
+  to?: ServerId,
+): readonly AppendEntries<string>[] {
+  return requests
+    .filter((outgoing) => to === undefined || outgoing.to === to)
+    .map(({ request }) => request)
+    .filter((request) => request.kind === "appendEntries");
+}
+
+/** "prev+count": where it attaches and how many entries it carries, to compare many at a glance. */
+export function shapeOf({ prevLogIndex, entries }: AppendEntries<string>): string {
+  return `${prevLogIndex}+${entries.length}`;
+}

@@ -1,0 +1,125 @@
+import { assert } from "../../src/base/assert.ts";
+import type { Entry, ServerId, Term } from "../../src/raft/entry.ts";
+import { majority } from "../../src/raft/quorum.ts";
+import type { TestServer } from "./harness.ts";
+
+/** What every log that holds an entry of this index and term must agree on. */
+interface Known {
+  readonly command: string;
+  readonly previousTerm: Term;
+}
+
+interface Committed {
+  readonly entry: Entry<string>;
+  /** Some server knew it to be committed in this term; so every leader of a later one has it. */
+  readonly knownInTerm: Term;
+}
+
+/**
+ * What must hold between servers at every moment (Raft figure 3), checked after each step. It remembers
+ * everything that ever was, so a violation shows even when the server that did it has crashed since.
+ */
+export class SafetyChecker {
+  readonly committed: Committed[] = [];
+  readonly #leaders = new Map<Term, ServerId>();
+  readonly #known = new Map<string, Known>();
+  readonly #votes = new Map<string, ServerId>();
+  readonly #logsSeen = new Map<ServerId, string>();
+  readonly #handedOut = new Map<ServerId, number>();
+
+  /** Terms that had a leader. */
+  get leaderCount(): number {
+    return this.#leaders.size;
+  }
+
+  /** `changed` has just done something; all servers, also those that are down, are in `servers`. */
+  check(changed: TestServer, servers: readonly TestServer[]): void {
+    this.#checkElectionSafety(changed);
+    this.#checkVote(changed);
+    this.#checkLogMatching(changed);
+    this.#checkStateMachineSafety(changed, servers);
+    for (const server of servers) this.#checkLeaderCompleteness(server);
+  }
+
+  /** A server starts over: it hands out the log from its beginning again. */
+  restarted(id: ServerId): void {
+    this.#handedOut.delete(id);
+    this.#logsSeen.delete(id);
+  }
+
+  /** Election Safety: at most one leader can be elected in a given term. */
+  #checkElectionSafety({ id, status }: TestServer): void {
+    if (status.role !== "leader") return;
+    const leader = this.#leaders.get(status.currentTerm) ?? id;
+    assert(leader === id, `${leader} and ${id} both lead term ${status.currentTerm}`);
+    this.#leaders.set(status.currentTerm, id);
+  }
+
+  /** One durable vote a term, whatever restarts lie in between. */
+  #checkVote({ id, disk }: TestServer): void {
+    const { currentTerm, votedFor } = disk.hardState;
+    if (votedFor === null) return;
+    const key = `${id} in ${currentTerm}`;
+    const before = this.#votes.get(key) ?? votedFor;
+    assert(before === votedFor, `server ${key} voted for ${before} and for ${votedFor}`);
+    this.#votes.set(key, votedFor);
+  }
+
+  /** Log Matching, by induction: same index and term, then same command and same term before it. */
+  #checkLogMatching(server: TestServer): void {
+    const { log } = server;
+    const seen = `${log.length} ${log.at(-1)?.term}`;
+    if (this.#logsSeen.get(server.id) === seen) return;
+    this.#logsSeen.set(server.id, seen);
+    let previousTerm = 0;
+    for (const entry of log) {
+      const { index, term } = entry;
+      const command = textOf(entry);
+      const key = `${index} of term ${term}`;
+      const known = this.#known.get(key);
+      const agrees =
+        known === undefined || (known.command === command && known.previousTerm === previousTerm);
+      assert(agrees, `server ${server.id} has another entry ${key}, or another one before it`);
+      if (known === undefined) this.#known.set(key, { command, previousTerm });
+      previousTerm = term;
+    }
+  }
+
+  /** State Machine Safety: no two servers apply different entries at the same index. */
+  #checkStateMachineSafety(server: TestServer, servers: readonly TestServer[]): void {
+    const from = this.#handedOut.get(server.id) ?? 0;
+    for (const entry of server.committed.slice(from)) {
+      const known = this.committed[entry.index - 1];
+      if (known === undefined) this.#commit(entry, server, servers);
+      else assert(isSame(known.entry, entry), `server ${server.id} applies another entry ${entry.index}`);
+    }
+    this.#handedOut.set(server.id, server.committed.length);
+  }
+
+  #commit(entry: Entry<string>, server: TestServer, servers: readonly TestServer[]): void {
+    assert(entry.index === this.committed.length + 1, `entry ${entry.index} is committed before its turn`);
+    const durable = servers.filter(({ disk }) => isSame(disk.entries[entry.index - 1], entry));
+    assert(
+      durable.length >= majority(servers.length),
+      `server ${server.id} commits entry ${entry.index}, which is durable on ${durable.length} servers`,
+    );
+    this.committed.push({ entry, knownInTerm: server.status.currentTerm });
+  }
+
+  /** Leader Completeness: what is committed in a term is in the logs of all later leaders. */
+  #checkLeaderCompleteness({ id, status, log }: TestServer): void {
+    if (status.role !== "leader") return;
+    for (const { entry, knownInTerm } of this.committed) {
+      const has = knownInTerm >= status.currentTerm || isSame(log[entry.index - 1], entry);
+      assert(has, `leader ${id} of term ${status.currentTerm} lacks committed entry ${entry.index}`);
+    }
+  }
+}
+
+function textOf({ payload }: Entry<string>): string {
+  return payload.kind === "command" ? payload.command : payload.kind;
+}
+
+function isSame(a: Entry<string> | undefined, b: Entry<string>): boolean {
+  return a?.term === b.term && textOf(a) === textOf(b);
+}

@@ -1,0 +1,145 @@
+/**
+ * Random schedules: each seed gives one interleaving of ticks, deliveries, losses, duplicates, crashes in
+ * the middle of a write, restarts and cut links, with every check after every step; then all is healed
+ * and the cluster must agree. A failure names its seed: run that one with `runSchedule`.
+ */
+import { expect, test } from "bun:test";
+import { assert } from "../../src/base/assert.ts";
+import type { ServerId } from "../../src/raft/entry.ts";
+import { Cluster, type Message } from "./cluster.ts";
+import type { TestServer } from "./harness.ts";
+
+const ELECTION_TIMEOUT_MAX_TICKS = 8;
+const STEPS_PER_SERVER = 400;
+
+const OPTIONS = {
+  electionTimeoutMinTicks: 4,
+  electionTimeoutMaxTicks: ELECTION_TIMEOUT_MAX_TICKS,
+  heartbeatTicks: 2,
+  maxBatchEntries: 3,
+  maxBatchBytes: 500,
+  maxInflight: 2,
+  maxCommittedPerBatch: 4,
+};
+
+/** One kind of thing that happens, and how often it does, relative to the others. */
+type Step = readonly [weight: number, take: (cluster: Cluster, number: number) => void];
+
+function withServer(take: (cluster: Cluster, server: TestServer, number: number) => void): Step[1] {
+  return (cluster, number) => {
+    const server = cluster.random.pick(cluster.up);
+    if (server !== null) take(cluster, server, number);
+  };
+}
+
+function withMessage(take: (cluster: Cluster, message: Message) => void): Step[1] {
+  return (cluster) => {
+    const message = cluster.random.pick(cluster.messages);
+    if (message !== null) take(cluster, message);
+  };
+}
+
+/** The message, and sometimes others that arrive at the same server in the same turn. */
+function deliverSome(cluster: Cluster, message: Message): void {
+  const others = cluster.messages.filter((other) => other !== message && other.to === message.to);
+  const count = cluster.random.chance(0.3) ? cluster.random.int(1, 4) : 0;
+  cluster.deliver(message, ...others.slice(0, count));
+}
+
+function propose(cluster: Cluster, server: TestServer, number: number): void {
+  const leader = cluster.random.chance(0.8) ? (cluster.leader ?? server) : server;
+  const count = cluster.random.int(1, 3);
+  cluster.propose(leader.id, ...Array.from({ length: count }, (_, i) => `${number}.${i}`));
+}
+
+function crashOrRestart(cluster: Cluster, server: TestServer): void {
+  const down = cluster.random.pick(cluster.down);
+  if (down !== null && cluster.random.chance(0.7)) cluster.restart(down.id);
+  else cluster.crash(server.id);
+}
+
+function changeLinks(cluster: Cluster, server: TestServer): void {
+  const { random, servers } = cluster;
+  if (random.chance(0.6)) return cluster.healLinks();
+  if (random.chance(0.4))
+    return cluster.partition(servers.map(({ id }) => id).filter(() => random.chance(0.5)));
+  const peer: ServerId = random.int(0, servers.length - 1);
+  return cluster.cut(server.id, peer);
+}
+
+const steps: readonly Step[] = [
+  [30, withServer((cluster, { id }) => cluster.tick(id))],
+  [45, withMessage(deliverSome)],
+  [
+    12,
+    withServer(
+      (cluster, { id, disk }) => disk.pendingCount > 0 && cluster.persist(id, cluster.random.int(1, 2)),
+    ),
+  ],
+  [5, withServer(propose)],
+  [2, withMessage((cluster, message) => cluster.lose(message))],
+  [2, withMessage((cluster, message) => cluster.duplicate(message))],
+  [1, withMessage((cluster, message) => cluster.expire(message))],
+  [1.5, withServer(crashOrRestart)],
+  [1.5, withServer(changeLinks)],
+];
+const totalWeight = steps.reduce((sum, [weight]) => sum + weight, 0);
+
+function pickStep(cluster: Cluster): Step[1] {
+  let left = cluster.random.fraction() * totalWeight;
+  for (const [weight, take] of steps) {
+    if (left < weight) return take;
+    left -= weight;
+  }
+  throw new Error("the weights do not add up");
+}
+
+/** Everything works again: soon there is one leader, and all hold and apply the same log. */
+function converge(cluster: Cluster): void {
+  cluster.healLinks();
+  for (const { id } of cluster.down) cluster.restart(id);
+  // A leader that was about to give up may still do so, and nothing is wrong with that.
+  cluster.run(2 * ELECTION_TIMEOUT_MAX_TICKS);
+  const leader = cluster.elect();
+  cluster.propose(leader.id, "after the storm");
+  const agree = () => cluster.servers.every(({ committed }) => committed.length === leader.log.length);
+  cluster.runUntil(agree, 10 * ELECTION_TIMEOUT_MAX_TICKS);
+  for (const server of cluster.servers) {
+    assert(server.log.length === leader.log.length, `server ${server.id} has another log than its leader`);
+    assert(server.status.leaderId === leader.id, `server ${server.id} follows ${server.status.leaderId}`);
+  }
+}
+
+function runSchedule(size: number, seed: number): Cluster {
+  const cluster = new Cluster({ size, seed, options: OPTIONS });
+  let number = 0;
+  try {
+    for (; number < size * STEPS_PER_SERVER; number += 1) pickStep(cluster)(cluster, number);
+    converge(cluster);
+  } catch (cause) {
+    throw new Error(`seed ${seed} of ${size} servers fails at step ${number}: ${String(cause)}`, { cause });
+  }
+  return cluster;
+}
+
+for (const [size, seeds] of [
+  [3, 300],
+  [5, 150],
+] as const) {
+  test(`E1-R9, Raft figure 3: ${seeds} random schedules of ${size} servers keep every promise, and converge`, () => {
+    let [leaders, committed, truncations, refusals] = [0, 0, 0, 0];
+    for (let seed = 1; seed <= seeds; seed += 1) {
+      const { checker, servers } = runSchedule(size, seed);
+      leaders += checker.leaderCount;
+      committed += checker.committed.length;
+      const events = servers.flatMap((server) => server.events);
+      truncations += events.filter(({ kind }) => kind === "truncated").length;
+      refusals += events.filter(({ kind }) => kind === "refused").length;
+    }
+    // The schedules are worth something only if much happens in them.
+    expect(leaders).toBeGreaterThan(2 * seeds);
+    expect(committed).toBeGreaterThan(8 * seeds);
+    expect(truncations).toBeGreaterThan(seeds / 5);
+    expect(refusals).toBe(0);
+  }, 60_000);
+}
