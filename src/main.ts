@@ -33,14 +33,20 @@ async function serve(service: Service, asJson: boolean): Promise<0 | 1> {
   const logger = createLogger(service.name);
   exitOnBugs((error) => logger.error("the process ends: a bug or something nobody thought of", { error }));
   const signal = firstSignal();
-  const running = await service.start();
-  if (running.announcement !== null && !signal.received) {
+  let running;
+  try {
+    running = await service.start(signal);
+  } catch (error) {
+    if (signal.aborted) return 0;
+    throw error;
+  }
+  if (running.announcement !== null && !signal.aborted) {
     await print(running.announcement, asJson).catch((error: unknown) =>
       logger.warn("not announced", { error }),
     );
   }
   try {
-    await Promise.race([running.stopped, signal.arrival]);
+    await Promise.race([running.stopped, arrival(signal)]);
   } catch (error) {
     logger.error("the process ends: it cannot go on safely", { error });
     return 1;
@@ -49,23 +55,24 @@ async function serve(service: Service, asJson: boolean): Promise<0 | 1> {
   return 0;
 }
 
-interface FirstSignal {
-  received: boolean;
-  readonly arrival: Promise<void>;
-}
-
 /** SIGINT and SIGTERM ask for a clean end; whoever sends a second one wants it at once. */
-function firstSignal(): FirstSignal {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const signal: FirstSignal = { received: false, arrival: promise };
+function firstSignal(): AbortSignal {
+  const controller = new AbortController();
   for (const name of ["SIGINT", "SIGTERM"] as const) {
     process.on(name, () => {
-      if (signal.received) process.exit(128 + constants.signals[name]);
-      signal.received = true;
-      resolve();
+      if (controller.signal.aborted) process.exit(128 + constants.signals[name]);
+      controller.abort();
     });
   }
-  return signal;
+  return controller.signal;
+}
+
+/** Resolves when the signal has come. */
+function arrival(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve());
+  });
 }
 
 /** Nothing is known to be right after a bug: the process ends, and what is on disk counts. */

@@ -21,11 +21,12 @@ export async function frontendService(options: FrontendOptions): Promise<Service
   return {
     kind: "service",
     name: "frontend",
-    async start() {
+    async start(stop) {
       const frontend = await startFrontend({
         config,
         initialServers: options.initialServers,
         version: VERSION,
+        stop,
         // Its servers read the same file.
         command: [...selfCommand(), "--config", resolve(options.configPath)],
       });

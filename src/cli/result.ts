@@ -25,8 +25,11 @@ export interface Service {
   readonly kind: "service";
   /** Who speaks in its log lines: "frontend" or "server". */
   readonly name: string;
-  /** Resolves once it serves; rejects with RaftKvError when it cannot. */
-  start(): Promise<RunningService>;
+  /**
+   * Resolves once it serves; rejects with RaftKvError when it cannot, and soon after `stop` is aborted
+   * where starting takes long.
+   */
+  start(stop: AbortSignal): Promise<RunningService>;
 }
 
 interface RunningService {

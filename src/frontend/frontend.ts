@@ -19,6 +19,8 @@ export interface FrontendOptions {
    */
   readonly initialServers: number | null;
   readonly version: string;
+  /** Aborted while the frontend starts: it gives up, and stops what it has started. */
+  readonly stop?: AbortSignal;
   /** What starts a server; left out: this program. */
   readonly command?: readonly string[];
   readonly timings?: Partial<SupervisorTimings>;
@@ -55,12 +57,17 @@ export async function startFrontend(options: FrontendOptions): Promise<Frontend>
   const rpcServer = new RpcServer();
   rpcServer.add("FrontEnd", frontEndService({ supervisor, router, addressOf, version }));
   await rpcServer.listen(hosts, config.frontEnd.port);
+  const giveUp = (): void => void supervisor.stopAll();
+  options.stop?.addEventListener("abort", giveUp);
   try {
     await supervisor.adopt();
     if (initialServers !== null) await bringUp(supervisor, initialServers);
   } catch (error) {
+    if (options.stop?.aborted === true) await supervisor.stopAll();
     await rpcServer.close();
     throw error;
+  } finally {
+    options.stop?.removeEventListener("abort", giveUp);
   }
   return {
     stop: async () => {

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { chmod, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { createServer, type Server } from "node:net";
 import { join } from "node:path";
 import { Deployment, EXECUTABLE } from "./deployment.ts";
@@ -93,6 +93,15 @@ describe("processes of one deployment", () => {
     expect([0, 1, 2].flatMap((id) => cluster.pids(id))).toEqual([]);
     await cluster.startFrontend("--start", "3");
     expect(await cluster.get("k")).toBe("v");
+  });
+
+  test("F4: SIGTERM while a cluster is being started stops what there is, soon", async () => {
+    await cluster.startFrontend();
+    const starting = cluster.frontend.call("StartRaft", { arg: 7 }, 30_000).catch(() => null);
+    await waitFor("a server runs", () => cluster.pids(0).length === 1);
+    expect(await cluster.stopFrontend("SIGTERM")).toBe(0);
+    await starting;
+    expect([0, 1, 2, 3, 4, 5, 6].flatMap((id) => cluster.pids(id))).toEqual([]);
   });
 
   test("F4: after SIGKILL of the frontend servers serve on, and the next frontend takes them over", async () => {
@@ -206,11 +215,9 @@ describe("processes of one deployment", () => {
 
   test("a state directory that cannot be made is one clear line", async () => {
     await Bun.write(join(cluster.directory, "raft_state"), "a file in the way");
-    await cluster.startFrontend().catch(() => null);
-    const reply = await cluster.frontend.call("StartRaft", { arg: 1 }, 30_000).catch((error: unknown) => ({
-      error: String(error),
-    }));
-    expect(reply.error).not.toBe("");
-    await chmod(cluster.directory, 0o755);
+    const { code, stderr } = await run("--start", "1");
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/raft_state/);
+    expect(stderr.trim().split("\n")).toHaveLength(1);
   });
 });
