@@ -116,9 +116,12 @@ async function measureThroughput(deployment: Deployment): Promise<number> {
 
 async function measureLongLog(deployment: Deployment, emptyPerSecond: number): Promise<void> {
   await deployment.startRaft(3);
-  const first = await deployment.leader(3);
-  await putAtServer(deployment.server(first.id).address, { ...LOAD, clients: 256, operations: ENTRIES });
-  const { lastLogIndex } = await deployment.status(first.id);
+  let lastLogIndex = 0;
+  while (lastLogIndex < ENTRIES) {
+    const { id } = await deployment.leader(3);
+    await putAtServer(deployment.server(id).address, { ...LOAD, clients: 256, operations: 20_000 });
+    lastLogIndex = (await deployment.leader(3)).lastLogIndex;
+  }
   await Promise.all([0, 1, 2].map((id) => deployment.signal(id, "SIGKILL")));
   const fromMs = performance.now();
   const started = Promise.all([0, 1, 2].map((id) => deployment.startServer(id)));
