@@ -4,7 +4,7 @@ import type { AppendEntries, Conflict } from "./message.ts";
 import type { RaftState } from "./state.ts";
 
 export function handleAppendEntries<C>(state: RaftState<C>, rpc: RpcId, request: AppendEntries<C>): void {
-  const why = impossible(request) ?? acceptLeader(state, request) ?? contradiction(state, request);
+  const why = impossible(request) ?? outranked(state, request) ?? contradiction(state, request);
   if (why !== null) {
     if (why !== "stale") {
       state.events.push({ kind: "refused", leaderId: request.leaderId, term: request.term, why });
@@ -12,6 +12,7 @@ export function handleAppendEntries<C>(state: RaftState<C>, rpc: RpcId, request:
     reject(state, rpc, null);
     return;
   }
+  follow(state, request);
   if (state.log.termAt(request.prevLogIndex) !== request.prevLogTerm) {
     reject(state, rpc, conflictAt(state, request.prevLogIndex));
     return;
@@ -37,18 +38,21 @@ function impossible<C>({ term, prevLogTerm, entries }: AppendEntries<C>): string
   return before > Math.max(1, term) ? `it speaks of term ${before}, above its own ${term}` : null;
 }
 
-/** Recognises the sender as this term's leader; otherwise says why not. */
-function acceptLeader<C>(state: RaftState<C>, request: AppendEntries<C>): string | null {
+/** Takes note of the sender's term; says why its sender cannot lead this server in it. */
+function outranked<C>(state: RaftState<C>, request: AppendEntries<C>): string | null {
   if (request.term < state.currentTerm) return "stale";
   if (request.term > state.currentTerm) state.stepDown(request.term, "higherTerm");
-  if (state.role.kind === "leader") return `server ${state.id} leads term ${state.currentTerm} itself`;
-  if (state.role.kind !== "follower") state.stepDown(request.term, "otherLeader");
-  if (state.leaderId !== request.leaderId) {
-    state.role = { kind: "follower", leaderId: request.leaderId };
-    state.events.push({ kind: "leaderKnown", term: state.currentTerm, leaderId: request.leaderId });
+  return state.role.kind === "leader" ? `server ${state.id} leads term ${state.currentTerm} itself` : null;
+}
+
+/** Recognises the sender as this term's leader. */
+function follow<C>(state: RaftState<C>, { term, leaderId }: AppendEntries<C>): void {
+  if (state.role.kind !== "follower") state.stepDown(term, "otherLeader");
+  if (state.leaderId !== leaderId) {
+    state.role = { kind: "follower", leaderId };
+    state.events.push({ kind: "leaderKnown", term, leaderId });
   }
   state.resetElectionTimer();
-  return null;
 }
 
 /** Where the request disagrees with what is committed, which no true leader does (Leader Completeness). */

@@ -61,7 +61,9 @@ export class Progress<C> {
   matched(index: LogIndex): void {
     this.matchIndex = Math.max(this.matchIndex, index);
     this.nextIndex = Math.max(this.nextIndex, this.matchIndex + 1);
-    if (this.matchIndex + 1 === this.nextIndex) this.#enter("replicate");
+    // A heartbeat's success tells nothing that the probe under way does not assume.
+    const tellsNothing = this.probe !== null && index <= this.probe.prevLogIndex;
+    if (!tellsNothing && this.matchIndex + 1 === this.nextIndex) this.#enter("replicate");
   }
 
   /** Starts over at `nextIndex`, but never at what is known to match; without haste where that is no way back. */
