@@ -18,6 +18,12 @@ export type Handlers<S extends ServiceName> = {
 
 type UnaryHandler = (request: unknown, context: CallContext) => Promise<object>;
 
+/**
+ * Calls under way on one connection; the client keeps further ones back. Without it a flood on one
+ * connection is read in one go, and heartbeats wait behind it.
+ */
+const MAX_CONCURRENT_CALLS = 1000;
+
 /** How long open calls may take to end when the server closes. */
 const CLOSE_GRACE_MS = 500;
 
@@ -26,6 +32,7 @@ export class RpcServer {
   readonly #server = new Server({
     "grpc.max_receive_message_length": MAX_MESSAGE_BYTES,
     "grpc.max_send_message_length": MAX_MESSAGE_BYTES,
+    "grpc.max_concurrent_streams": MAX_CONCURRENT_CALLS,
   });
 
   add<S extends ServiceName>(name: S, handlers: Handlers<S>): void {

@@ -174,7 +174,7 @@ describe("the contract over real sockets", () => {
     }
   });
 
-  test("I3: ten thousand puts at once are answered, each as done or as overloaded, and the leader stays", async () => {
+  test("I3, I4: ten thousand puts at once on one connection are all answered, and the leader stays", async () => {
     const { id, term } = await cluster.leader(3);
     const value = encodeText("x".repeat(100));
     const replies = await Promise.all(

@@ -35,7 +35,7 @@ async function run(...args: readonly string[]): Promise<{ code: number; stderr: 
 
 function listen(port: number): Promise<Server> {
   return new Promise((resolve, reject) => {
-    const server = createServer();
+    const server = createServer((socket) => socket.destroy());
     server.once("error", reject);
     server.listen(port, "127.0.0.1", () => resolve(server));
   });

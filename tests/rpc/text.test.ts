@@ -1,22 +1,19 @@
 import { describe, expect, test } from "bun:test";
-import fc from "fast-check";
+import { assert, integer, property, string, uint8Array } from "fast-check";
 import { decodeText, encodeText } from "../../src/rpc/text.ts";
 
 describe("keys and values on the wire", () => {
   test("I1: every string comes back exactly, lone surrogates too", () => {
-    fc.assert(
-      fc.property(
-        fc.string({ unit: fc.integer({ min: 0, max: 0xffff }).map((u) => String.fromCharCode(u)) }),
-        (s) => {
-          expect(decodeText(encodeText(s))).toBe(s);
-        },
-      ),
+    assert(
+      property(string({ unit: integer({ min: 0, max: 0xffff }).map((u) => String.fromCharCode(u)) }), (s) => {
+        expect(decodeText(encodeText(s))).toBe(s);
+      }),
     );
   });
 
   test("I1: what is valid UTF-8 is the same bytes that any other client sends", () => {
-    fc.assert(
-      fc.property(fc.string({ unit: "binary" }), (s) => {
+    assert(
+      property(string({ unit: "binary" }), (s) => {
         expect(encodeText(s).equals(Buffer.from(s, "utf8"))).toBe(true);
       }),
     );
@@ -44,8 +41,8 @@ describe("keys and values on the wire", () => {
   });
 
   test("I1: every sequence of bytes is either refused or comes back exactly", () => {
-    fc.assert(
-      fc.property(fc.uint8Array({ maxLength: 12 }), (bytes) => {
+    assert(
+      property(uint8Array({ maxLength: 12 }), (bytes) => {
         const text = decodeText(bytes);
         if (text !== null) expect(encodeText(text).equals(bytes)).toBe(true);
       }),
