@@ -71,7 +71,12 @@ export class Node {
     this.#parts = parts;
     this.#raft = new Raft(parts.raftOptions, recovered.hardState, recovered.entries);
     this.#clients = new WaitingClients(limits.maxPendingProposals, limits.maxPendingBytes);
-    this.#ticker = new Ticker(clock, tickMs, () => this.#input((raft) => raft.tick()));
+    this.#ticker = new Ticker(
+      clock,
+      tickMs,
+      () => this.#input((raft) => raft.tick()),
+      () => this.#input((raft) => raft.stalled()),
+    );
     this.#persister = new Persister(
       store,
       (sequence) => this.#input((raft) => raft.persisted(sequence)),

@@ -36,20 +36,18 @@ export class Persister {
   }
 
   async #run(): Promise<void> {
-    try {
-      while (this.#waiting.length > 0) {
-        const groups = this.#waiting;
-        this.#waiting = [];
-        await this.#store.persist(merge(groups));
-        this.#onPersisted(groups.at(-1)?.sequence ?? 0);
-      }
-    } catch (error) {
-      this.#failed = true;
+    while (this.#waiting.length > 0 && !this.#failed) {
+      const groups = this.#waiting;
       this.#waiting = [];
-      this.#onFailure(error);
-    } finally {
-      this.#running = null;
+      await this.#store.persist(merge(groups)).then(
+        () => this.#onPersisted(groups.at(-1)?.sequence ?? 0),
+        (error: unknown) => {
+          this.#failed = true;
+          this.#onFailure(error);
+        },
+      );
     }
+    this.#running = null;
   }
 }
 

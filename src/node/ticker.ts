@@ -16,14 +16,17 @@ export class Ticker {
   readonly #clock: Clock;
   readonly #tickMs: number;
   readonly #onTick: () => void;
+  readonly #onStall: () => void;
   #timer: Timer | null = null;
   #countedMs = 0;
   #stalledLast = false;
 
-  constructor(clock: Clock, tickMs: number, onTick: () => void) {
+  /** `onStall` is told of every stall, as soon as it is over. */
+  constructor(clock: Clock, tickMs: number, onTick: () => void, onStall: () => void) {
     this.#clock = clock;
     this.#tickMs = tickMs;
     this.#onTick = onTick;
+    this.#onStall = onStall;
   }
 
   start(): void {
@@ -50,6 +53,7 @@ export class Ticker {
     this.#stalledLast = stalled && !this.#stalledLast;
     this.#timer = null;
     this.#arm();
+    if (stalled) this.#onStall();
     for (let i = 0; i < counted; i += 1) this.#onTick();
   }
 }

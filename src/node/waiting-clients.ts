@@ -51,10 +51,11 @@ export class WaitingClients {
   applied(index: LogIndex, term: Term, result: PutResult): void {
     const waiting = this.#byIndex.get(index);
     if (waiting === undefined) return;
-    assert(waiting.term === term, `entry ${index} of term ${term} was proposed in term ${waiting.term}`);
     this.#byIndex.delete(index);
     this.#bytes -= waiting.bytes;
-    waiting.settle({ kind: "done", result });
+    // A leader can be deposed, and hear what took the place of its entries, all in one turn.
+    if (waiting.term === term) waiting.settle({ kind: "done", result });
+    else waiting.settle({ kind: "unknown", why: "another leader's entry took its place" });
   }
 
   /** Tells everyone who still waits that the outcome is not known. */

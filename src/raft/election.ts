@@ -61,6 +61,10 @@ function askForVotes<C>(state: RaftState<C>, term: number, preVote: boolean): vo
 }
 
 export function handleRequestVote<C>(state: RaftState<C>, rpc: RpcId, request: RequestVote): void {
+  if (!state.isPlausible(request.term)) {
+    state.replyWhenDurable(rpc, { kind: "requestVoteReply", term: state.currentTerm, voteGranted: false });
+    return;
+  }
   if (request.preVote) {
     // Nothing is promised, so nothing has to be durable first.
     state.replies.push({ rpc, reply: preVoteReply(state, request) });
@@ -114,7 +118,7 @@ export function handleRequestVoteReply<C>(
       role.granted.add(from);
       if (hasMajority(state.options.voters, role.granted)) becomeLeader(state);
     }
-  } else if (reply.term > state.currentTerm) {
+  } else if (reply.term > state.currentTerm && state.isPlausible(reply.term)) {
     state.stepDown(reply.term, "higherTerm");
   }
 }

@@ -4,7 +4,7 @@ import type { AppendEntries, Conflict } from "./message.ts";
 import type { RaftState } from "./state.ts";
 
 export function handleAppendEntries<C>(state: RaftState<C>, rpc: RpcId, request: AppendEntries<C>): void {
-  const why = impossible(request) ?? outranked(state, request) ?? contradiction(state, request);
+  const why = impossible(state, request) ?? outranked(state, request) ?? contradiction(state, request);
   if (why !== null) {
     if (why !== "stale") {
       state.events.push({ kind: "refused", leaderId: request.leaderId, term: request.term, why });
@@ -28,8 +28,10 @@ export function handleAppendEntries<C>(state: RaftState<C>, rpc: RpcId, request:
   );
 }
 
-/** What no leader sends, but anyone can write by hand: terms fall, or pass the leader's own. */
-function impossible<C>({ term, prevLogTerm, entries }: AppendEntries<C>): string | null {
+/** What no leader sends, but anyone can write by hand: terms that fall, pass the leader's own, or are absurd. */
+function impossible<C>(state: RaftState<C>, request: AppendEntries<C>): string | null {
+  const { term, prevLogTerm, entries } = request;
+  if (!state.isPlausible(term)) return `term ${term} is far ahead of ${state.currentTerm}`;
   let before = Math.max(1, prevLogTerm);
   for (const entry of entries) {
     if (entry.term < before) return `entry ${entry.index} has term ${entry.term}, below ${before}`;

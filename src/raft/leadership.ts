@@ -31,7 +31,6 @@ export function tickLeader<C>(state: RaftState<C>, leader: Leader<C>): void {
   }
   leader.heartbeatElapsedTicks += 1;
   if (leader.heartbeatElapsedTicks < state.options.heartbeatTicks) return;
-  leader.heartbeatElapsedTicks = 0;
   for (const progress of leader.progress.values()) progress.paused = false;
   sendHeartbeats(state, leader);
 }
@@ -44,7 +43,8 @@ function hearsMajority<C>(state: RaftState<C>, leader: Leader<C>): boolean {
 }
 
 /** A heartbeat speaks of what is known to match, so it neither probes nor can it be refused by the log. */
-function sendHeartbeats<C>(state: RaftState<C>, leader: Leader<C>): void {
+export function sendHeartbeats<C>(state: RaftState<C>, leader: Leader<C>): void {
+  leader.heartbeatElapsedTicks = 0;
   for (const [peer, progress] of leader.progress) {
     sendAppendEntries(state, peer, progress, heartbeat(state, progress));
   }
@@ -108,7 +108,7 @@ export function handleAppendEntriesReply<C>(
   reply: AppendEntriesReply,
 ): void {
   if (reply.term > state.currentTerm) {
-    state.stepDown(reply.term, "higherTerm");
+    if (state.isPlausible(reply.term)) state.stepDown(reply.term, "higherTerm");
     return;
   }
   const progress = progressOf(state, from, request);
@@ -140,7 +140,8 @@ export function handleAppendEntriesLost<C>(
   const settled = progress.settled(request);
   if (settled === "nothing" || (settled === "inflight" && lastIndexOf(request) <= progress.matchIndex))
     return;
-  progress.backOff(progress.matchIndex + 1);
+  // What came before the request was not lost with it.
+  progress.backOff(Math.min(progress.nextIndex, request.prevLogIndex + 1));
   progress.paused = true;
 }
 

@@ -20,6 +20,7 @@ import {
   handleAppendEntriesLost,
   handleAppendEntriesReply,
   replicate,
+  sendHeartbeats,
   tickLeader,
 } from "./leadership.ts";
 import type { Reply, Request } from "./message.ts";
@@ -63,6 +64,14 @@ export class Raft<C> {
     state.nowTick += 1;
     if (state.role.kind === "leader") tickLeader(state, state.role);
     else tickElection(state);
+  }
+
+  /**
+   * The process stood still for many ticks, which are not counted: they say nothing of the others. But the
+   * others have missed a leader's heartbeats, so these are sent at once.
+   */
+  stalled(): void {
+    if (this.#state.role.kind === "leader") sendHeartbeats(this.#state, this.#state.role);
   }
 
   /** A peer asks; the answer comes in some later batch under the same `rpc`. */

@@ -9,6 +9,12 @@ import type { Reply, Request } from "./message.ts";
 import type { RaftOptions } from "./options.ts";
 import type { Role } from "./role.ts";
 
+/**
+ * No election reaches a term this far ahead of ours: it comes from a hand that slipped, and would leave
+ * too little room to count on.
+ */
+const MAX_TERMS_AHEAD = 2 ** 31;
+
 /** A reply that claims something which is not durable yet. */
 interface HeldReply extends OutgoingReply {
   readonly afterSequence: number;
@@ -69,6 +75,11 @@ export class RaftState<C> {
   }
   get electionTimedOut(): boolean {
     return this.electionElapsedTicks >= this.#electionTimeoutTicks;
+  }
+
+  /** Whether an election can have come to `term`. */
+  isPlausible(term: Term): boolean {
+    return term - this.#currentTerm <= MAX_TERMS_AHEAD;
   }
 
   /** A new, random timeout, so that split votes do not repeat themselves (Raft §5.2). */

@@ -17,9 +17,6 @@ import type {
   WireRequestVoteReply,
 } from "./wire.ts";
 
-/** Terms and indexes stay far below 2^53, so that counting on from one is exact for ever. */
-const MAX_COUNTER = 2 ** 52;
-
 export function requestVoteToWire(request: RequestVote, clusterId: string): RequestVoteArgs {
   const { term, candidateId, lastLogIndex, lastLogTerm, preVote } = request;
   return { term, candidateId, lastLogIndex, lastLogTerm, preVote, clusterId };
@@ -123,8 +120,8 @@ function putFromWire(entry: WireLogEntry): Command {
 }
 
 function counter(name: string, value: number): number {
-  if (Number.isSafeInteger(value) && value >= 0 && value <= MAX_COUNTER) return value;
-  throw invalid(`${name} is ${value}; expected a whole number from 0 to 2^52`);
+  if (Number.isSafeInteger(value) && value >= 0) return value;
+  throw invalid(`${name} is ${value}; expected a whole number from 0 to 2^53 - 1`);
 }
 
 function invalid(message: string): RaftKvError {

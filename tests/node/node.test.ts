@@ -85,6 +85,28 @@ describe("the driver", () => {
     expect(cluster.node(0).status().role).not.toBe("leader");
   });
 
+  test("C5: a leader that hears in one turn that it was deposed and what was committed instead answers and goes on", async () => {
+    const cluster = await withLeader(3);
+    cluster.isolate(0);
+    const outcome = cluster.node(0).put(put("k", "lost"));
+    const { currentTerm, lastLogIndex, commitIndex } = cluster.node(0).status();
+    const entry = { index: commitIndex + 1, term: currentTerm + 1, payload: { kind: "noop" } } as const;
+    const next = { ...entry, index: commitIndex + 2 };
+    expect(lastLogIndex).toBe(entry.index);
+    void cluster.node(0).handleRequest({
+      kind: "appendEntries",
+      term: currentTerm + 1,
+      leaderId: 1,
+      prevLogIndex: commitIndex,
+      prevLogTerm: currentTerm,
+      entries: [entry, next],
+      leaderCommit: next.index,
+    });
+    await cluster.clock.advance(20);
+    expect((await outcome).kind).toBe("unknown");
+    expect(cluster.node(0).appliedIndex).toBe(next.index);
+  });
+
   test("E7: a server that comes back from isolation does not disturb the leader or the term", async () => {
     const cluster = await withLeader(3);
     const { currentTerm } = cluster.node(0).status();

@@ -4,12 +4,17 @@ import { VirtualClock } from "./virtual-clock.ts";
 
 const TICK_MS = 10;
 
-function started(): { clock: VirtualClock; ticks: () => number; ticker: Ticker } {
+function started(): { clock: VirtualClock; ticks: () => number; stalls: () => number; ticker: Ticker } {
   const clock = new VirtualClock();
-  let count = 0;
-  const ticker = new Ticker(clock, TICK_MS, () => (count += 1));
+  let [ticks, stalls] = [0, 0];
+  const ticker = new Ticker(
+    clock,
+    TICK_MS,
+    () => (ticks += 1),
+    () => (stalls += 1),
+  );
   ticker.start();
-  return { clock, ticker, ticks: () => count };
+  return { clock, ticker, ticks: () => ticks, stalls: () => stalls };
 }
 
 describe("ticks", () => {
@@ -33,6 +38,13 @@ describe("ticks", () => {
     expect(ticks()).toBe(0);
     await clock.advance(TICK_MS);
     expect(ticks()).toBe(1);
+  });
+
+  test("I3: a stall is told as soon as it is over, so that overdue heartbeats need not wait", async () => {
+    const { clock, stalls } = started();
+    clock.stall(100);
+    await clock.advance(0);
+    expect(stalls()).toBe(1);
   });
 
   test("a process that stalls at every timer still ticks", async () => {

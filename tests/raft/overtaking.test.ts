@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { TestServer } from "./harness.ts";
-import { accepted, refused } from "./raft-values.ts";
+import { accepted, logOf, refused } from "./raft-values.ts";
 
 describe("AppendEntries that overtake one another", () => {
   test("R5: a refusal that comes after the success it waited for does not lose what was refused", () => {
@@ -15,5 +15,21 @@ describe("AppendEntries that overtake one another", () => {
     leader.receive(1, b.request, refused(leader.status.currentTerm, [a.request.prevLogIndex + 1, 0]));
     const again = leader.takeSent().find(({ to }) => to === 1)?.request;
     expect(again).toMatchObject({ prevLogIndex: b.request.prevLogIndex, entries: b.request.entries });
+  });
+
+  test("R7: a lost probe of a new leader is sent again where it was, not from the log's beginning", () => {
+    const leader = new TestServer({ log: logOf(1, 1, 1, 1) }).elect();
+    const probe = leader
+      .takeSent()
+      .find(({ to, request }) => to === 1 && request.kind === "appendEntries")?.request;
+    if (probe?.kind !== "appendEntries") throw new TypeError("a probe");
+    leader.lose(1, probe);
+    leader.tick(10);
+    const again = leader
+      .takeSent()
+      .filter(
+        ({ to, request }) => to === 1 && request.kind === "appendEntries" && request.entries.length > 0,
+      );
+    expect(again[0]?.request).toMatchObject({ prevLogIndex: 4 });
   });
 });
