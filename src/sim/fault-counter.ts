@@ -1,0 +1,18 @@
+import type { FaultKind } from "./swarm.ts";
+
+/** How often each kind of fault really happened. */
+export class FaultCounter {
+  readonly #counts = new Map<FaultKind, number>();
+
+  count(kind: FaultKind): void {
+    this.#counts.set(kind, this.of(kind) + 1);
+  }
+
+  of(kind: FaultKind): number {
+    return this.#counts.get(kind) ?? 0;
+  }
+
+  add(other: FaultCounter): void {
+    for (const [kind, count] of other.#counts) this.#counts.set(kind, this.of(kind) + count);
+  }
+}

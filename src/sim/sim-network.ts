@@ -1,0 +1,154 @@
+import type { Command } from "../kv/command.ts";
+import type { Transport } from "../node/transport.ts";
+import type { ServerId } from "../raft/entry.ts";
+import type { Reply, Request } from "../raft/message.ts";
+import type { FaultCounter } from "./fault-counter.ts";
+import type { Random } from "./random.ts";
+import type { SimProcess } from "./sim-process.ts";
+import type { NetworkFaults } from "./swarm.ts";
+import type { Timeline } from "./timeline.ts";
+import { require } from "./violation.ts";
+
+/** As in the real transport. */
+const REQUEST_VOTE_TIMEOUT_MS = 300;
+const APPEND_ENTRIES_TIMEOUT_MS = 1000;
+
+/** Who answers at an address. */
+export interface Endpoint {
+  readonly process: SimProcess;
+  handle(request: Request<Command>, reply: (reply: Reply | null) => void): void;
+}
+
+export interface NetworkParts {
+  readonly timeline: Timeline;
+  readonly random: Random;
+  readonly faults: FaultCounter;
+  /** Who serves as this server now; null when nobody does. */
+  readonly endpoint: (id: ServerId) => Endpoint | null;
+  readonly onMessage: (from: ServerId, to: ServerId, message: Request<Command> | Reply, fate: string) => void;
+  /** `from` heard from `to`. */
+  readonly onReply: (from: ServerId, to: ServerId, reply: Reply) => void;
+}
+
+/** Loses, doubles, delays and reorders what servers and clients send each other; links can be cut. */
+export class SimNetwork {
+  readonly #parts: NetworkParts;
+  /** Directed: "from>to". */
+  #cuts = new Set<string>();
+  trouble: NetworkFaults;
+
+  constructor(parts: NetworkParts, trouble: NetworkFaults) {
+    this.#parts = parts;
+    this.trouble = trouble;
+  }
+
+  /** From now on nothing of `from` reaches `to`. */
+  cut(from: ServerId, to: ServerId): void {
+    this.#cuts.add(`${from}>${to}`);
+  }
+
+  heal(): void {
+    this.#cuts = new Set();
+  }
+
+  reaches(from: ServerId, to: ServerId): boolean {
+    return !this.#cuts.has(`${from}>${to}`);
+  }
+
+  /**
+   * What a server's node sends through; it ends with its process. `maxInflight` is a leadership's window
+   * to one follower: of AppendEntries with entries one more may be under way, a probe (I4).
+   */
+  transport(from: ServerId, process: SimProcess, maxInflight: number): Transport {
+    const inflight = new Map<string, number>();
+    return {
+      send: (to, request, settle) => {
+        const cost = request.kind === "appendEntries" && request.entries.length > 0 ? 1 : 0;
+        const window = `${to} in term ${request.term}`;
+        const count = (inflight.get(window) ?? 0) + cost;
+        require("Bounded queues", count <= maxInflight + 1, () => {
+          return `server ${from} has ${count} AppendEntries under way to server ${window}, its window is ${maxInflight}`;
+        });
+        inflight.set(window, count);
+        this.#call(from, process, to, request, (reply) => {
+          inflight.set(window, (inflight.get(window) ?? 0) - cost);
+          settle(reply);
+        });
+      },
+      close: () => {},
+    };
+  }
+
+  #call(
+    from: ServerId,
+    process: SimProcess,
+    to: ServerId,
+    request: Request<Command>,
+    settle: (reply: Reply | null) => void,
+  ): void {
+    let settled = false;
+    const once = (reply: Reply | null): void => {
+      if (settled) return;
+      settled = true;
+      if (reply !== null) this.#parts.onReply(from, to, reply);
+      settle(reply);
+    };
+    process.setTimer(
+      request.kind === "requestVote" ? REQUEST_VOTE_TIMEOUT_MS : APPEND_ENTRIES_TIMEOUT_MS,
+      () => once(null),
+    );
+    this.carry(from, to, request, () => {
+      const endpoint = this.#parts.endpoint(to);
+      if (endpoint === null) {
+        // The machine is there and refuses the connection.
+        this.carry(to, from, null, () => process.input(0, () => once(null)));
+        return;
+      }
+      endpoint.process.input(0, () =>
+        endpoint.handle(request, (reply) =>
+          this.carry(to, from, reply, () => process.input(0, () => once(reply))),
+        ),
+      );
+    });
+  }
+
+  /** Takes a message across a link, as the link is: `arrive` is called never, once or twice, later. */
+  carry(from: ServerId, to: ServerId, message: Request<Command> | Reply | null, arrive: () => void): void {
+    const { random, faults, timeline } = this.#parts;
+    const lost = random.chance(this.trouble.loss);
+    if (lost) {
+      faults.count("messageLost");
+      this.#tell(from, to, message, "is lost");
+      return;
+    }
+    const twice = random.chance(this.trouble.duplication);
+    if (twice) faults.count("messageDuplicated");
+    for (let copy = 0; copy < (twice ? 2 : 1); copy += 1) {
+      timeline.schedule(this.#latencyUs(), () => {
+        const reaches = this.reaches(from, to);
+        this.#tell(from, to, message, reaches ? "arrives" : "is cut off");
+        if (reaches) arrive();
+      });
+    }
+  }
+
+  /** Between a client and a server: links that are never cut. */
+  carryForClient(arrive: () => void): void {
+    if (this.#parts.random.chance(this.trouble.loss)) return;
+    this.#parts.timeline.schedule(this.#latencyUs(), arrive);
+  }
+
+  #latencyUs(): number {
+    const { random, faults } = this.#parts;
+    const { latencyMinUs, latencyMaxUs, delay, delayMaxUs } = this.trouble;
+    if (random.chance(delay)) {
+      faults.count("messageDelayed");
+      return random.int(latencyMaxUs, latencyMaxUs + delayMaxUs);
+    }
+    return random.skewed(latencyMinUs, latencyMaxUs);
+  }
+
+  #tell(from: ServerId, to: ServerId, message: Request<Command> | Reply | null, fate: string): void {
+    if (message !== null) this.#parts.onMessage(from, to, message, fate);
+  }
+}

@@ -1,0 +1,141 @@
+/**
+ * What one seed is like. Every seed draws its own mix of sizes, speeds and faults, most of them off in any
+ * one seed: bugs hide behind faults that are always on together ("swarm testing", Groce et al., 2012).
+ */
+import type { Random } from "./random.ts";
+
+/** Everything a simulation can inject. The run counts what really happened, by these names. */
+export const FAULT_KINDS = [
+  "messageLost",
+  "messageDuplicated",
+  "messageDelayed",
+  "partition",
+  "oneWayPartition",
+  "partialPartition",
+  "kill",
+  "powerLoss",
+  "totalPowerLoss",
+  "pause",
+  "fsyncError",
+  "slowDisk",
+  "clockSkew",
+  "ambush",
+  "bitFlip",
+] as const;
+
+export type FaultKind = (typeof FAULT_KINDS)[number];
+
+/** Times in microseconds, probabilities 0..1; 0 switches a fault off. */
+export interface Swarm {
+  readonly servers: number;
+  readonly clients: number;
+  readonly keys: number;
+  /** Between the operations of one client. */
+  readonly thinkTimeUs: number;
+  /** How long faults go on, before everything is healed. */
+  readonly stormUs: number;
+  readonly network: NetworkFaults;
+  readonly disk: DiskFaults;
+  /** Mean time between two faults that strike servers or links; 0: none. */
+  readonly faultEveryUs: number;
+  /** Which of those may strike; empty: none. */
+  readonly strikes: readonly Strike[];
+  /** Timers run up to this share fast or slow, each server its own. */
+  readonly clockSkew: number;
+  readonly maxBatchEntries: number;
+  readonly maxInflight: number;
+  readonly maxSegmentBytes: number;
+}
+
+/** A fault that strikes at a moment, not with a message or a disk operation. */
+export type Strike = Extract<
+  FaultKind,
+  | "partition"
+  | "oneWayPartition"
+  | "partialPartition"
+  | "kill"
+  | "powerLoss"
+  | "totalPowerLoss"
+  | "pause"
+  | "ambush"
+  | "bitFlip"
+>;
+
+export interface NetworkFaults {
+  readonly latencyMinUs: number;
+  readonly latencyMaxUs: number;
+  readonly loss: number;
+  readonly duplication: number;
+  /** A message that is delayed arrives up to this much later, behind others that were sent after it. */
+  readonly delay: number;
+  readonly delayMaxUs: number;
+}
+
+export interface DiskFaults {
+  readonly latencyMinUs: number;
+  readonly latencyMaxUs: number;
+  /** Of one fsync. */
+  readonly fsyncError: number;
+  /** Of one operation that takes up to `slowMaxUs`. */
+  readonly slow: number;
+  readonly slowMaxUs: number;
+}
+
+export const STRIKES: readonly Strike[] = [
+  "partition",
+  "oneWayPartition",
+  "partialPartition",
+  "kill",
+  "powerLoss",
+  "totalPowerLoss",
+  "pause",
+  "ambush",
+  "bitFlip",
+];
+
+export function drawSwarm(random: Random): Swarm {
+  const servers = random.pick([1, 2, 3, 3, 3, 4, 5, 5, 6, 7]);
+  const strikes = random.some(STRIKES, random.pick([0, 0.25, 0.5, 0.8]));
+  const on = (probability: number): number => (random.chance(0.5) ? probability : 0);
+  return {
+    servers,
+    clients: random.int(1, 6),
+    keys: random.int(1, 6),
+    thinkTimeUs: random.pick([1000, 20_000, 100_000]),
+    stormUs: random.int(6, 16) * 1_000_000,
+    network: {
+      latencyMinUs: random.int(100, 1000),
+      latencyMaxUs: random.int(2000, 30_000),
+      loss: on(random.pick([0.01, 0.05, 0.15, 0.3])),
+      duplication: on(random.pick([0.01, 0.1])),
+      delay: on(random.pick([0.01, 0.1, 0.3])),
+      delayMaxUs: random.pick([50_000, 400_000]),
+    },
+    disk: {
+      latencyMinUs: 50,
+      latencyMaxUs: random.pick([500, 3000, 20_000]),
+      fsyncError: on(random.pick([0.0005, 0.005])),
+      slow: on(random.pick([0.01, 0.1])),
+      slowMaxUs: random.pick([50_000, 500_000]),
+    },
+    faultEveryUs: random.pick([200_000, 600_000, 1_500_000]),
+    strikes,
+    clockSkew: on(0.1),
+    maxBatchEntries: random.pick([1, 3, 100]),
+    maxInflight: random.pick([1, 2, 8]),
+    maxSegmentBytes: random.pick([700, 4000, 100_000]),
+  };
+}
+
+/** The faults that are switched on in this swarm, and so should happen, over many seeds. */
+export function enabledFaults({ network, disk, strikes, clockSkew, servers }: Swarm): readonly FaultKind[] {
+  const on: readonly (readonly [FaultKind, boolean])[] = [
+    ["messageLost", network.loss > 0 && servers > 1],
+    ["messageDuplicated", network.duplication > 0 && servers > 1],
+    ["messageDelayed", network.delay > 0 && servers > 1],
+    ["fsyncError", disk.fsyncError > 0],
+    ["slowDisk", disk.slow > 0],
+    ["clockSkew", clockSkew > 0],
+  ];
+  return [...on.filter(([, enabled]) => enabled).map(([kind]) => kind), ...strikes];
+}
