@@ -2,6 +2,7 @@
 
 BUN_VERSION := 1.4.5
 PYTHON ?= python3
+SEEDS ?= 30000
 VERSION := $(shell sed -n 's/^  "version": "\(.*\)",$$/\1/p' package.json)
 
 # A bun of exactly this version from PATH, or else one of our own, from npm.
@@ -19,7 +20,7 @@ SOURCES := $(shell find src proto -type f) package.json bun.lock Makefile
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install build run verify fix test test-python numbers clean
+.PHONY: help install build run verify fix test test-python simulate determinism numbers clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -50,6 +51,12 @@ test: build $(VENV_STAMP) ## Run every test; the last line counts them
 
 test-python: build $(VENV_STAMP) ## Run the Python suite alone
 	.venv/bin/python -m pytest tests/python
+
+simulate: build ## Run SEEDS clusters (30000) in virtual time, under every fault; takes a while
+	./dist/raftkv simulate --seeds $(SEEDS)
+
+determinism: build ## Run 1000 simulated clusters twice: both must be the same, event by event
+	./dist/raftkv simulate --seeds 1000 --replay
 
 numbers: build ## Measure the numbers that README.md states; takes minutes
 	$(BUN) tests/bench/numbers.ts

@@ -3,7 +3,7 @@ import { constants } from "node:os";
 import { hasOption } from "./cli/argument-check.ts";
 import { runCommandLine } from "./cli/command-line.ts";
 import { failureOf } from "./cli/failure.ts";
-import type { Service } from "./cli/result.ts";
+import type { Job, Service } from "./cli/result.ts";
 import { print } from "./cli/terminal.ts";
 import { createLogger } from "./observability/logger.ts";
 
@@ -16,6 +16,7 @@ async function main(): Promise<void> {
   try {
     const result = await runCommandLine(rawArgs);
     if (result.kind === "service") process.exit(await serve(result, asJson));
+    if (result.kind === "job") process.exit(await carryOut(result, asJson));
     await print(result.output, asJson);
     process.exit(result.exitCode);
   } catch (error) {
@@ -26,6 +27,14 @@ async function main(): Promise<void> {
       .catch(() => {});
     process.exit(failure.exitCode);
   }
+}
+
+/** Does the work, or as much of it as there is time for until a signal comes. The exit code. */
+async function carryOut(job: Job, asJson: boolean): Promise<number> {
+  const signal = firstSignal();
+  const { output, exitCode } = await job.run(signal);
+  await print(output, asJson);
+  return signal.aborted ? Number(signal.reason) : exitCode;
 }
 
 /** Runs the service until a signal comes or it ends by itself. The exit code. */
@@ -55,13 +64,17 @@ async function serve(service: Service, asJson: boolean): Promise<0 | 1> {
   return 0;
 }
 
-/** SIGINT and SIGTERM ask for a clean end; whoever sends a second one wants it at once. */
+/**
+ * SIGINT and SIGTERM ask for a clean end; whoever sends a second one wants it at once. The reason is the
+ * exit code of who was cut short.
+ */
 function firstSignal(): AbortSignal {
   const controller = new AbortController();
   for (const name of ["SIGINT", "SIGTERM"] as const) {
     process.on(name, () => {
-      if (controller.signal.aborted) process.exit(128 + constants.signals[name]);
-      controller.abort();
+      const exitCode = 128 + constants.signals[name];
+      if (controller.signal.aborted) process.exit(exitCode);
+      controller.abort(exitCode);
     });
   }
   return controller.signal;

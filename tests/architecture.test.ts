@@ -32,6 +32,37 @@ const IMPURE =
 /** The modules from outside that the core may use. */
 const PURE_MODULES: Readonly<Record<string, readonly string[]>> = { raft: [], kv: ["node:crypto"] };
 
+/** What time, chance and the machine are read with. Who does without them can be simulated. */
+const TIME_OR_CHANCE =
+  /\bDate\b|\bperformance\b|\bMath\.random\b|\bset(?:Timeout|Interval|Immediate)\b|\bqueueMicrotask\b|\bnextTick\b|\bBun\.(?:sleep|sleepSync|nanoseconds|randomUUIDv7)\b|\bcrypto\b|\brandom(?:Bytes|UUID|FillSync)\b|\bgetRandomValues\b/;
+
+/** Where the world begins: these files and folders may read a clock or a random number, or set a timer. */
+const EDGES: Readonly<Record<string, string>> = {
+  "server/system-clock.ts": "the clock and the timers of a real server",
+  "server/system-random.ts": "the chance of a real server: its election timeouts",
+  "storage/os-file-system.ts": "real files",
+  "rpc/": "deadlines of calls",
+  "frontend/": "supervises real processes, routes within the caller's deadline, names clusters and calls",
+  "cli/": "progress and speed of a campaign, a first seed at random",
+  "observability/": "log lines tell the time",
+  "main.ts": "the process and its signals",
+};
+
+/** These run in virtual time, so that one seed decides everything. */
+const SIMULATED: ReadonlySet<string> = new Set(["base", "raft", "kv", "storage", "node", "sim"]);
+
+/** The machine, which is not the same everywhere: what runs in virtual time reaches it through its edges. */
+const MACHINE =
+  /\bBun\b|(?<![.#])\bprocess\.(?!input\b|setTimer\b|kill\(\))|\bconsole\b|\bfetch\b|\bWorker\b/;
+
+/** The modules from outside that may be used in virtual time: the same input, the same answer. */
+const TIMELESS_MODULES: Readonly<Record<string, string>> = {
+  "node:crypto": "hash alone; chance is looked for by name",
+  "node:zlib": "crc32",
+  zod: "checks shapes",
+  "bun:jsc": "drainMicrotasks makes what was promised happen within the event that is simulated",
+};
+
 interface Module {
   /** Relative to src/. */
   readonly path: string;
@@ -69,6 +100,10 @@ function codeOf(text: string): string {
   return text.replaceAll(/\/\*[\s\S]*?\*\/|\/\/.*|"(?:[^"\\\n]|\\.)*"/g, "");
 }
 
+function isEdge(path: string): boolean {
+  return Object.keys(EDGES).some((edge) => path.startsWith(edge));
+}
+
 const modules = readModules();
 
 test("imports go one way: base <- raft, kv <- storage <- node <- server, frontend <- cli", () => {
@@ -102,6 +137,40 @@ test("raft/ and kv/ are pure: no I/O, no clock, no chance, nothing asynchronous"
     ];
   });
   expect(wrong).toEqual([]);
+});
+
+test("only the edges read a clock or a random number, or set a timer", () => {
+  const wrong = modules.flatMap(({ path, text }) => {
+    if (isEdge(path)) return [];
+    const found = TIME_OR_CHANCE.exec(codeOf(text))?.[0];
+    return found === undefined ? [] : [`${path} uses ${found}`];
+  });
+  expect(wrong).toEqual([]);
+});
+
+test("what runs in virtual time reaches the machine only through its edges", () => {
+  const simulated = modules.filter(({ path, layer }) => SIMULATED.has(layer) && !isEdge(path));
+  const reached = simulated.flatMap(({ path, text }) => {
+    const found = MACHINE.exec(codeOf(text))?.[0];
+    return found === undefined ? [] : [`${path} uses ${found}`];
+  });
+  const imported = simulated.flatMap(({ path, imports }) =>
+    imports
+      .filter((name) => !name.startsWith(".") && !Object.hasOwn(TIMELESS_MODULES, name))
+      .map((name) => `${path} imports ${name}`),
+  );
+  expect([...reached, ...imported]).toEqual([]);
+});
+
+test("every edge is there, and reads time, chance or the machine", () => {
+  const idle = Object.keys(EDGES).filter(
+    (edge) =>
+      !modules.some(({ path, text }) => {
+        const code = codeOf(text);
+        return path.startsWith(edge) && (TIME_OR_CHANCE.test(code) || MACHINE.test(code));
+      }),
+  );
+  expect(idle).toEqual([]);
 });
 
 test("relative imports name their file, and nothing is exported by default", () => {

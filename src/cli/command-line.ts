@@ -7,6 +7,9 @@ import { getCommand } from "./get.ts";
 import { modeCommand } from "./mode.ts";
 import { putCommand } from "./put.ts";
 import { answered, type CommandResult } from "./result.ts";
+import { simulateWorkerCommand } from "./simulate-worker.ts";
+import { simulateCommand } from "./simulate.ts";
+import { WORKER_COMMAND } from "./simulation/protocol.ts";
 import { startServerCommand } from "./start-server.ts";
 import { startCommand } from "./start.ts";
 import { statusCommand } from "./status.ts";
@@ -19,6 +22,8 @@ const SUBCOMMANDS: ReadonlyMap<string, Command> = new Map([
   ["status", statusCommand],
   ["start", startCommand],
   ["start-server", startServerCommand],
+  ["simulate", simulateCommand],
+  [WORKER_COMMAND, simulateWorkerCommand],
   ["version", versionCommand],
 ]);
 
@@ -44,8 +49,8 @@ function choose(rawArgs: readonly string[]): { readonly command: Command; readon
   if (first === undefined || first.startsWith("-")) return { command: modeCommand, rest: rawArgs };
   const command = SUBCOMMANDS.get(first);
   if (command !== undefined) return { command, rest: rawArgs.slice(1) };
-  const names = [...SUBCOMMANDS.keys()].join(", ");
-  throw new UsageError(`unknown subcommand ${JSON.stringify(first)}: there are ${names}`);
+  const names = [...SUBCOMMANDS].flatMap(([name, { meta }]) => (meta.hidden === true ? [] : [name]));
+  throw new UsageError(`unknown subcommand ${JSON.stringify(first)}: there are ${names.join(", ")}`);
 }
 
 async function usage(command: Command): Promise<string> {

@@ -11,6 +11,8 @@ export const JSON_OPTION = {
 export interface CommandMeta {
   readonly name: string;
   readonly description: string;
+  /** Not for people: no list of commands names it. */
+  readonly hidden?: true;
 }
 
 /** One command. It has its arguments strictly checked before it sees them. */

@@ -1,6 +1,6 @@
 /** What commands hand back. They compute and ask; main.ts prints, waits and exits. */
 
-export type CommandResult = Answer | Service;
+export type CommandResult = Answer | Job | Service;
 
 /** What there is to say. With `--json`, `json` alone is printed. */
 export interface Output {
@@ -18,6 +18,13 @@ export interface Answer {
   /** 0: done; 1: it failed, or what was asked for is not there; 2: the command line was wrong. */
   readonly exitCode: 0 | 1 | 2;
   readonly output: Output;
+}
+
+/** Work that takes long, and that somebody may want to cut short. */
+export interface Job {
+  readonly kind: "job";
+  /** Aborted, it ends soon, with the answer as far as it got. Rejects with RaftKvError. */
+  run(signal: AbortSignal): Promise<Answer>;
 }
 
 /** The process is to go on until a signal comes, or until it has to end by itself. */

@@ -14,6 +14,7 @@ import { OsFileSystem } from "../storage/os-file-system.ts";
 import { createServerStore, openServerStore } from "../storage/server-store.ts";
 import { keyValueService } from "./key-value-service.ts";
 import { systemClock } from "./system-clock.ts";
+import { randomInt } from "./system-random.ts";
 
 export interface ServerOptions {
   readonly config: Config;
@@ -105,7 +106,7 @@ function raftOptions(config: Config, id: ServerId, voters: readonly ServerId[]):
     maxBatchBytes: MAX_BATCH_BYTES,
     maxInflight: MAX_INFLIGHT,
     maxCommittedPerBatch: MAX_COMMITTED_PER_BATCH,
-    randomInt: (min, max) => min + Math.floor(Math.random() * (max - min + 1)),
+    randomInt,
   };
 }
 

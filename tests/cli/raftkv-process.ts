@@ -11,15 +11,18 @@ export interface Finished {
 export interface RunOptions {
   readonly stdin?: string | Uint8Array;
   readonly cwd?: string;
+  /** Beside what is in our own. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 /** The command line in a process of its own, from its source, with pipes for its streams. */
-export function spawnRaftkv(args: readonly string[], { stdin = "", cwd }: RunOptions = {}) {
+export function spawnRaftkv(args: readonly string[], { stdin = "", cwd, env }: RunOptions = {}) {
   return Bun.spawn([process.execPath, MAIN, ...args], {
     stdin: new Blob([stdin]),
     stdout: "pipe",
     stderr: "pipe",
     ...(cwd === undefined ? {} : { cwd }),
+    ...(env === undefined ? {} : { env: { ...process.env, ...env } }),
   });
 }
 

@@ -5,7 +5,7 @@ import { raftkv } from "./raftkv-process.ts";
 
 setDefaultTimeout(30_000);
 
-const SUBCOMMANDS = ["put", "get", "status", "start", "start-server", "version"];
+const SUBCOMMANDS = ["put", "get", "status", "start", "start-server", "simulate", "version"];
 
 /** A command line that is wrong, and what the one line about it must hold. */
 const WRONG: readonly (readonly [args: string, says: string])[] = [
@@ -59,6 +59,18 @@ const WRONG: readonly (readonly [args: string, says: string])[] = [
   ["start -1", "unknown option -1"],
   ["start -- -1", "SERVERS must be a whole number from 1 to"],
   ["start-server x", "ID must be a whole number from 0 to"],
+  ["simulate --seeds 0", "--seeds must be a whole number from 1 to"],
+  ["simulate --jobs none", "--jobs must be a whole number from 1 to 256"],
+  ["simulate --from -1", "--from must be a whole number from 0 to"],
+  ["simulate --trace", "--trace needs --seed"],
+  ["simulate --seed 1 --seeds 5", "--seeds does not go with --seed"],
+  ["simulate --seed 1 --swarm 3", "--swarm must be a JSON object"],
+  ["simulate --seed 1 --swarm {}x", "--swarm must be a JSON object"],
+  ['simulate --seed 1 --swarm {"server":3}', "--swarm: "],
+  ['simulate --seed 1 --swarm {"servers":0}', "--swarm: servers: "],
+  ['simulate --seed 1 --swarm {"network":{"loss":2}}', "--swarm: network.loss: "],
+  ['simulate --seed 1 --swarm {"network":null}', "--swarm: network: "],
+  ["simulate 5", 'unexpected argument "5": raftkv simulate'],
   ["version --address 127.0.0.1:8001", "unknown option --address"],
 ];
 
@@ -109,6 +121,7 @@ test("--help of the program and of every subcommand prints its usage on stdout",
   expect(root).toMatchObject({ exitCode: 0, stderr: "" });
   for (const name of SUBCOMMANDS) expect(root.stdout).toContain(`${name} `);
   expect(root.stdout).not.toContain("\u001B");
+  expect(root.stdout).not.toContain("simulate-worker");
   for (const name of SUBCOMMANDS) {
     for (const option of ["--help", "-h"]) {
       const { exitCode, output } = await answer([name, option]);
