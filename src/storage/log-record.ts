@@ -13,6 +13,10 @@
  * frontend sent it. `synced` stands on the first record after each sync: every record up to that index
  * was durable when this one was written, so a later start knows that none of them can be a torn write.
  *
+ * and for the footer that seals a full segment, where `nextIndex` is the first entry of the segment after it,
+ *
+ *   {"sealed":true,"nextIndex":3}
+ *
  * JSON.stringify escapes control characters and lone surrogates: a record holds no other newline than
  * its last byte, never a NUL, and every string comes back as it was.
  */
@@ -25,6 +29,7 @@ import type { Entry, LogIndex, Payload } from "../raft/entry.ts";
 /** Eight digits and a space. */
 const PREFIX_BYTES = 9;
 const SPACE = 0x20;
+const FOOTER = /^\{"sealed":true,"nextIndex":([1-9][0-9]*)\}$/;
 
 export interface EntryRecord {
   readonly entry: Entry<Command>;
@@ -71,6 +76,18 @@ export function decodeEntry(bytes: Buffer, start: number, end: number): EntryRec
   if (synced !== null && (!isCount(synced) || synced >= index)) return null;
   const payload = parsePayload(value, Object.keys(value).length - (synced === null ? 2 : 3));
   return payload === null ? null : { entry: { index, term, payload }, synced };
+}
+
+/** The line that ends a full segment; the next one starts with entry `nextIndex`. */
+export function encodeFooter(nextIndex: LogIndex): string {
+  return encodeRecord(`{"sealed":true,"nextIndex":${nextIndex}}`);
+}
+
+/** What the footer in the line at `start` says comes next; null when it is not exactly a footer of ours. */
+export function decodeFooter(bytes: Buffer, start: number, end: number): LogIndex | null {
+  const digits = FOOTER.exec(decodeRecord(bytes, start, end) ?? "")?.[1];
+  const nextIndex = Number(digits);
+  return isCount(nextIndex) ? nextIndex : null;
 }
 
 function payloadFields(payload: Payload<Command>): string {

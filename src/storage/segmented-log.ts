@@ -4,17 +4,28 @@
  *
  * Write order, and why:
  *   append    to the open segment, in one write; durable with the next sync.
- *   roll      sync the full segment; create the next one, header first; sync it, then its name; only then
- *             does an entry go into it. So a later segment proves that the one before it is complete.
- *   truncate  remove later segments from the last backwards, syncing the directory after each, so that
- *             there is never a gap; then cut the file and sync, so that new entries never lie over old ones.
+ *   roll      1. sync the full segment; 2. create the next one, header first; 3. sync it, then its name;
+ *             4. append the footer to the full one and sync it; 5. only then does an entry go into the next.
+ *   truncate  from the last segment backwards to the one that holds the entry: 1. cut the last segment to
+ *             its header and sync it; 2. cut the footer of the one before it and sync that; 3. remove the
+ *             last segment and sync the directory. Then cut the file at the entry and sync, so that new
+ *             entries never lie over old ones.
+ *
+ * So at every moment: a footer has a segment after it; a segment that holds entries has a footer before it;
+ * and there is never a gap. That makes a missing segment visible, also the last one. A crash between steps
+ * leaves one thing that is not finished, a last segment without entries:
+ *   in roll 2, 3      its header is torn, no footer before it          it is removed
+ *   in roll 3, 4      its header is whole, no or half a footer         the footer is completed
+ *   in truncate 2, 3  its header is whole, no footer                   the footer is completed
+ * Recovery completes the footer as the roll does: the last segment and its name first, then the footer, then
+ * whatever comes. It syncs a footer that it finds whole there, too: it may be in the page cache only.
  */
 import { assert, defined } from "../base/assert.ts";
 import type { Command } from "../kv/command.ts";
 import type { Entry, LogIndex, Term } from "../raft/entry.ts";
 import type { AppendFile, FileSystem } from "./file-system.ts";
 import { readLog, rereadSegment, type SegmentContent } from "./log-recovery.ts";
-import { encodeEntry } from "./log-record.ts";
+import { encodeEntry, encodeFooter } from "./log-record.ts";
 import { encodeHeader, type LogOwner } from "./segment.ts";
 import { segmentName } from "./server-files.ts";
 
@@ -32,9 +43,10 @@ interface LogPlace {
   readonly owner: LogOwner;
 }
 
-/** A full segment: it is only ever removed, or opened again by a truncation. */
+/** A full segment: only a truncation touches it again. */
 interface SealedSegment {
   readonly firstIndex: LogIndex;
+  /** Its footer included. */
   readonly bytes: number;
 }
 
@@ -97,7 +109,12 @@ export class SegmentedLog {
     }
     await open.file.sync();
     await fs.syncDirectory(directory);
-    const sealed = content.segments.slice(0, -1).map(({ firstIndex, end }) => ({ firstIndex, bytes: end }));
+    const sealed = content.segments.slice(0, -1).map(sealedSegment);
+    const full = content.segments.at(-2);
+    if (full !== undefined && last.entries.length === 0) {
+      await completeFooter(fs, full, last.firstIndex);
+      if (!full.sealed) repairs.push(`${full.path}: byte ${full.end}: completed an interrupted footer`);
+    }
     const entries = content.segments.flatMap((segment) => segment.entries);
     return { log: new SegmentedLog(place, sealed, open, options), entries, repairs };
   }
@@ -112,7 +129,7 @@ export class SegmentedLog {
     return this.#open.terms.at(-1) ?? this.#open.previousTerm;
   }
 
-  /** On disk, headers included. */
+  /** On disk, headers and footers included. */
   get bytes(): number {
     return this.#sealed.reduce((sum, { bytes }) => sum + bytes, this.#open.file.size);
   }
@@ -131,7 +148,7 @@ export class SegmentedLog {
       from >= 1 && from <= this.lastIndex,
       `cannot truncate from ${from}, the log ends at ${this.lastIndex}`,
     );
-    if (from < this.#open.firstIndex) await this.#reopenSegmentOf(from);
+    while (from < this.#open.firstIndex) await this.#reopenPrevious();
     const { file, offsets, terms, firstIndex } = this.#open;
     const kept = from - firstIndex;
     await file.truncate(defined(offsets[kept], "the open segment holds the entry"));
@@ -184,23 +201,27 @@ export class SegmentedLog {
     await this.sync();
     const { file, firstIndex } = this.#open;
     const next = await createSegment(this.#place, this.lastIndex + 1, this.lastTerm);
+    file.append(encodeFooter(next.firstIndex));
+    await file.sync();
     await file.close();
     this.#sealed.push({ firstIndex, bytes: file.size });
     this.#open = next;
   }
 
-  /** Removes every segment after the one that holds `index`, and opens that one. */
-  async #reopenSegmentOf(index: LogIndex): Promise<void> {
+  /** Removes the last segment, durably, and opens the one before it. */
+  async #reopenPrevious(): Promise<void> {
     const { fs, directory, owner } = this.#place;
-    await this.#open.file.close();
-    await removeDurably(fs, directory, this.#open.firstIndex);
-    let sealed = defined(this.#sealed.pop(), "an earlier segment holds the index");
-    while (sealed.firstIndex > index) {
-      await removeDurably(fs, directory, sealed.firstIndex);
-      sealed = defined(this.#sealed.pop(), "an earlier segment holds the index");
-    }
-    const path = `${directory}/${segmentName(sealed.firstIndex)}`;
-    this.#open = await openSegment(this.#place, await rereadSegment(fs, path, owner, sealed.firstIndex));
+    const { file, firstIndex, offsets } = this.#open;
+    const previous = defined(this.#sealed.pop(), "there is an earlier segment");
+    const path = `${directory}/${segmentName(previous.firstIndex)}`;
+    const content = await rereadSegment(fs, path, owner, previous.firstIndex);
+    await file.truncate(offsets[0] ?? file.size);
+    await file.sync();
+    this.#open = await openSegment(this.#place, content);
+    await file.close();
+    await this.#open.file.truncate(content.end);
+    await this.#open.file.sync();
+    await removeDurably(fs, directory, firstIndex);
   }
 }
 
@@ -223,6 +244,22 @@ async function openSegment({ fs }: LogPlace, content: SegmentContent): Promise<O
   const { firstIndex, previousTerm, offsets, entries } = content;
   const file = await fs.openAppend(content.path);
   return { file, firstIndex, previousTerm, offsets: [...offsets], terms: entries.map(({ term }) => term) };
+}
+
+/** What is kept of a segment that has its footer, or gets it before anything else happens. */
+function sealedSegment({ firstIndex, entries, end }: SegmentContent): SealedSegment {
+  return { firstIndex, bytes: end + Buffer.byteLength(encodeFooter(firstIndex + entries.length)) };
+}
+
+/** Makes the footer whole and durable; the segment that it names is durable already. */
+async function completeFooter(fs: FileSystem, full: SegmentContent, nextIndex: LogIndex): Promise<void> {
+  const file = await fs.openAppend(full.path);
+  if (!full.sealed) {
+    await file.truncate(full.end);
+    file.append(encodeFooter(nextIndex));
+  }
+  await file.sync();
+  await file.close();
 }
 
 async function removeDurably(fs: FileSystem, directory: string, firstIndex: LogIndex): Promise<void> {

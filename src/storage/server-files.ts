@@ -28,6 +28,12 @@ export function serverFiles(stateDir: string, serverId: ServerId): ServerFiles {
   };
 }
 
+/** Whose state file has the name; null for the name of anything else. */
+export function stateFileServer(name: string): ServerId | null {
+  const digits = STATE_FILE_NAME.exec(name)?.[1];
+  return digits === undefined ? null : Number(digits);
+}
+
 /** The segment whose first entry is `firstIndex`; padded, so that the names sort as the log runs. */
 export function segmentName(firstIndex: LogIndex): string {
   return `log-${String(firstIndex).padStart(16, "0")}.jsonl`;
@@ -46,6 +52,7 @@ export function isServerData(name: string): boolean {
   return segmentFirstIndex(name) !== null || SNAPSHOT_NAME.test(name);
 }
 
+const STATE_FILE_NAME = /^server_(0|[1-9][0-9]{0,8})\.json$/;
 const LOCK_NAME = "lock";
 const SEGMENT_NAME = /^log-([0-9]{16})\.jsonl$/;
 const SNAPSHOT_NAME = /^snapshot-[0-9]+\.json(\.tmp)?$/;

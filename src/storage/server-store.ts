@@ -23,15 +23,22 @@
  *   left-over temporary                                 remove, report
  *   last segment, header incomplete (not the first one) remove the segment, report
  *   last segment, torn write at the end                 cut it off, report
+ *   last segment without entries, before it no footer,  complete the footer, report
+ *     or one that is torn
  *   torn write that a later record or segment disproves refuse: corruption
  *   complete line with a wrong checksum or content      refuse: corruption
  *   last newline damaged                                refuse: corruption
  *   header damaged                                      refuse: corruption
  *   header that does not continue the log before it     refuse: corruption
  *   index gap, term that falls, term above currentTerm  refuse: corruption
- *   a segment missing at the beginning or in the middle refuse: corruption
+ *   a segment missing, also the last one (see below)    refuse: corruption
+ *   footer, but the header after it incomplete          refuse: corruption
+ *   no footer or a torn one, but entries after it       refuse: corruption
+ *   footer before another entry, or in an empty segment refuse: corruption
+ *   something behind a footer                           refuse: corruption
  *   files that are not named as ours                    leave alone
- * A refusal changes no file. What tells a torn write from corruption stands in segment.ts.
+ * The one file of a log whose loss goes unnoticed is a last segment that has no footer before it: nothing was
+ * ever written there. A refusal changes no file. What tells a torn write from corruption stands in segment.ts.
  */
 import { assert, unreachable } from "../base/assert.ts";
 import { describeError, RaftKvError } from "../base/errors.ts";

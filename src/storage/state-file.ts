@@ -18,9 +18,10 @@ import { crc32 } from "node:zlib";
 import { z } from "zod";
 
 import type { HardState } from "../raft/hard-state.ts";
+import type { FileSystem } from "./file-system.ts";
 import { checksumText } from "./log-record.ts";
 import { corrupted, unusable } from "./refusal.ts";
-import { FORMAT } from "./server-files.ts";
+import { FORMAT, serverFiles, stateFileServer } from "./server-files.ts";
 import type { Identity } from "./store.ts";
 
 export interface ServerState {
@@ -69,6 +70,28 @@ export function decodeStateFile(path: string, bytes: Uint8Array): ServerState {
   const state = { identity: { clusterId, serverId, servers }, hardState: { currentTerm, votedFor } };
   if (checksum !== checksumOf(fieldsOf(state))) throw corrupted(path, null, "the checksum does not match");
   return state;
+}
+
+/**
+ * Who the servers are that have a state file in the directory; none, or no directory: empty. It takes no
+ * lock: the files are replaced as a whole, and an identity never changes. Rejects with RaftKvError as
+ * decodeStateFile, and "failedPrecondition" for a file that bears another server's name.
+ */
+export async function readIdentities(fs: FileSystem, stateDir: string): Promise<readonly Identity[]> {
+  const identities: Identity[] = [];
+  for (const name of (await fs.listDirectory(stateDir)) ?? []) {
+    const serverId = stateFileServer(name);
+    if (serverId === null) continue;
+    const path = serverFiles(stateDir, serverId).stateFile;
+    const bytes = await fs.readFile(path);
+    if (bytes === null) continue;
+    const { identity } = decodeStateFile(path, bytes);
+    if (identity.serverId !== serverId) {
+      throw unusable(path, `belongs to server ${identity.serverId}, not to server ${serverId}`);
+    }
+    identities.push(identity);
+  }
+  return identities;
 }
 
 function parseJson(path: string, bytes: Uint8Array): unknown {

@@ -207,6 +207,22 @@ test("P1, P3: a second power loss at every operation of the recovery from the fi
   }
 }, 60_000);
 
+test("P1, P2: a power loss at every operation of the start after a kill, which finds all in the page cache", async () => {
+  for (const number of MOMENTS) {
+    for (let again = 0, died = true; died; again++) {
+      const disk = new MemoryDisk();
+      const first = disk.mount(dieAt(number, "after"));
+      const progress = await live(first);
+      disk.kill(first);
+      const second = disk.mount(dieAt(again, "after"));
+      const started = await openServerStore(second, STATE_DIR, 1, OPTIONS).catch((error: unknown) => error);
+      died = started instanceof Error && "code" in started && started.code === "io";
+      disk.crash();
+      await check(disk, progress);
+    }
+  }
+}, 60_000);
+
 test("P1: a power loss while a group is cut short by a full disk loses nothing acknowledged", async () => {
   for (let bytes = 0; bytes < 1500; bytes += 37) {
     const disk = new MemoryDisk();
@@ -220,6 +236,30 @@ test("P1: a power loss while a group is cut short by a full disk loses nothing a
     await check(disk, progress);
   }
 });
+
+test("P4: at every moment of a life, a log that lost any one file is refused, unless the file held no entry", async () => {
+  const directory = `${STATE_DIR}/server_1`;
+  let refusals = 0;
+  for (const number of MOMENTS) {
+    for (const keep of [() => () => false, () => () => true, () => keepAtRandom(number)]) {
+      const { disk, progress } = await lifeUntil(number, "after", keep());
+      if (progress.acknowledged === null) continue;
+      const names = (await disk.mount().listDirectory(directory)) ?? [];
+      const { entries } = await readServer(disk.mount(), STATE_DIR, OPTIONS);
+      for (const name of names.filter((each) => each.startsWith("log-"))) {
+        const { disk: damaged } = await lifeUntil(number, "after", keep());
+        await damaged.mount().removeFile(`${directory}/${name}`);
+        const found = await readServer(damaged.mount(), STATE_DIR, OPTIONS).catch((error: unknown) => error);
+        if (!(found instanceof Error)) expect(found).toMatchObject({ entries });
+        else {
+          refusals++;
+          expect(found).toMatchObject({ name: "RaftKvError" });
+        }
+      }
+    }
+  }
+  expect(refusals).toBeGreaterThan(MOMENTS.length);
+}, 60_000);
 
 test("P9: a server whose erasure was interrupted is whole or refused, never a shorter one", async () => {
   let moments = 1;

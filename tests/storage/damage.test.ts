@@ -2,7 +2,7 @@
 import { expect, test } from "bun:test";
 
 import type { FileSystem } from "../../src/storage/file-system.ts";
-import { encodeEntry, encodeRecord } from "../../src/storage/log-record.ts";
+import { encodeEntry, encodeFooter, encodeRecord } from "../../src/storage/log-record.ts";
 import { MemoryDisk } from "../../src/storage/memory-file-system.ts";
 import { encodeHeader, SECTOR_BYTES } from "../../src/storage/segment.ts";
 import { segmentName } from "../../src/storage/server-files.ts";
@@ -318,12 +318,140 @@ test("P4: a gap, a falling term, or a term that the state file does not know is 
   await expectRefused(await adding(encodeEntry(noop(11, 3), null)), "corruption", path, "term 3", "only 2");
 });
 
-test("P4: a missing segment is refused, at the beginning and in the middle", async () => {
-  for (const name of [FIRST, MIDDLE]) {
+test("P4: a missing segment is refused by name, at the beginning, in the middle and at the end", async () => {
+  for (const names of [[FIRST], [MIDDLE], [LAST], [MIDDLE, LAST]]) {
     const fs = await server();
-    await fs.removeFile(`${DIRECTORY}/${name}`);
-    await expectRefused(fs, "corruption", DIRECTORY, name, "missing");
+    for (const name of names) await fs.removeFile(`${DIRECTORY}/${name}`);
+    await expectRefused(fs, "corruption", `${DIRECTORY}/`, `${names[0]}`, "missing");
   }
+});
+
+/** The next segment of the server above, as a roll leaves it: durable, without entries. */
+const NEXT = segmentName(11);
+const NEXT_HEADER = Buffer.from(encodeHeader(IDENTITY, 11, 2));
+
+/** The server with `next` as that segment's bytes, and `footer` at the end of the one before it. */
+async function rolling(next: Uint8Array, footer: Uint8Array): Promise<FileSystem> {
+  const fs = await serverWith(`${DIRECTORY}/${LAST}`, (bytes) => Buffer.concat([bytes, footer]));
+  await fs.writeFile(`${DIRECTORY}/${NEXT}`, next);
+  return fs;
+}
+
+test("P3: a footer that was not begun, or cut anywhere, is completed when nothing was written after it", async () => {
+  const size = (await read(await server(), `${DIRECTORY}/${LAST}`)).length;
+  const footer = Buffer.from(encodeFooter(11));
+  for (let length = 0; length < footer.length; length++) {
+    const fs = await rolling(NEXT_HEADER, footer.subarray(0, length));
+    await expectMended(fs, ENTRIES.length, LAST, `byte ${size}`, "footer");
+    expect((await read(fs, `${DIRECTORY}/${LAST}`)).subarray(size)).toEqual(footer);
+  }
+  await expectMended(await rolling(NEXT_HEADER, Buffer.alloc(footer.length)), ENTRIES.length, LAST, "footer");
+  const whole = await readServer(await rolling(NEXT_HEADER, footer), "raft_state", OPTIONS);
+  expect([whole.entries, whole.repairs]).toEqual([ENTRIES, []]);
+});
+
+test("P3: a footer of which one of two sectors was never written is completed", async () => {
+  const options = { maxSegmentBytes: 450 };
+  const path = `${DIRECTORY}/${FIRST}`;
+  const written = async () => {
+    const fs = new MemoryDisk().mount();
+    const groups = [1, 2].map((index) => group(term(1), append(put(index, 1, "k", "v".repeat(330)))));
+    await writeServer(fs, "raft_state", groups, options);
+    const header = encodeHeader(IDENTITY, 2, 1);
+    await fs.writeFile(`${DIRECTORY}/${segmentName(2)}`, Buffer.from(header));
+    return fs;
+  };
+  const whole = await read(await written(), path);
+  const start = lineStart(whole, 2);
+  expect(start).toBeLessThan(SECTOR_BYTES);
+  expect(whole.length).toBeGreaterThan(SECTOR_BYTES);
+  for (const [from, to] of [
+    [start, SECTOR_BYTES],
+    [SECTOR_BYTES, whole.length],
+  ] as const) {
+    const fs = await written();
+    await fs.writeFile(path, Buffer.from(whole).fill(0, from, to));
+    const { repairs } = await readServer(fs, "raft_state", options);
+    expect(repairs).toHaveLength(1);
+    expect(await read(fs, path)).toEqual(whole);
+  }
+});
+
+test("P4: a footer that is damaged otherwise is refused, whole or cut, also when nothing was written after it", async () => {
+  const size = (await read(await server(), `${DIRECTORY}/${LAST}`)).length;
+  const footer = Buffer.from(encodeFooter(11));
+  for (let at = 0; at < footer.length; at++) {
+    const flipped = flip(at)(Buffer.from(footer));
+    for (const length of [footer.length, at + 1]) {
+      const fs = await rolling(NEXT_HEADER, flipped.subarray(0, length));
+      await expectRefused(fs, "corruption", LAST, `byte ${size}`);
+    }
+  }
+});
+
+test("P4: a footer before a header that is not whole is refused", async () => {
+  const footer = Buffer.from(encodeFooter(11));
+  for (let length = 0; length < NEXT_HEADER.length; length++) {
+    const fs = await rolling(NEXT_HEADER.subarray(0, length), footer);
+    await expectRefused(fs, "corruption", NEXT, "byte 0", "header", LAST, "proves");
+  }
+});
+
+test("P4: a part of a footer before a header that is not whole is refused", async () => {
+  const fs = await rolling(NEXT_HEADER.subarray(0, 9), Buffer.from(encodeFooter(11)).subarray(0, 9));
+  await expectRefused(fs, "corruption", LAST, "cut short");
+});
+
+test("P4: a footer that is missing or torn is refused when later segments hold entries, or a part of one", async () => {
+  for (const name of [FIRST, MIDDLE]) {
+    const path = `${DIRECTORY}/${name}`;
+    const whole = await read(await server(), path);
+    const start = whole.lastIndexOf("\n", whole.length - 2) + 1;
+    for (let length = start; length < whole.length; length++) {
+      await expectRefused(
+        await serverWith(path, cutAt(length)),
+        "corruption",
+        path,
+        `byte ${start}`,
+        "footer",
+      );
+    }
+  }
+  const entry = Buffer.from(encodeEntry(noop(11, 2), 10));
+  for (const length of [1, entry.length]) {
+    const next = Buffer.concat([NEXT_HEADER, entry.subarray(0, length)]);
+    await expectRefused(await rolling(next, Buffer.alloc(0)), "corruption", LAST, "footer");
+  }
+});
+
+test("P4: a footer that names another entry, or has no entry before it, is refused", async () => {
+  const path = `${DIRECTORY}/${LAST}`;
+  const size = (await read(await server(), path)).length;
+  for (const nextIndex of [10, 12]) {
+    const fs = await rolling(NEXT_HEADER, Buffer.from(encodeFooter(nextIndex)));
+    await expectRefused(fs, "corruption", path, `byte ${size}`, `footer before entry ${nextIndex}`);
+  }
+  const sealed = Buffer.concat([NEXT_HEADER, Buffer.from(encodeFooter(11))]);
+  const fs = await rolling(sealed, Buffer.from(encodeFooter(11)));
+  await expectRefused(fs, "corruption", NEXT, `byte ${NEXT_HEADER.length}`, "footer");
+});
+
+test("P4: whatever follows a footer is refused", async () => {
+  const size = (await read(await server(), `${DIRECTORY}/${LAST}`)).length;
+  for (const more of [encodeEntry(noop(11, 2), 10), encodeFooter(11), "x", "\0", "\n"]) {
+    const fs = await rolling(NEXT_HEADER, Buffer.from(encodeFooter(11) + more));
+    await expectRefused(fs, "corruption", LAST, `byte ${size}`, "follows the footer");
+  }
+});
+
+test("P4: lost sectors before a footer that proves them durable are corruption, also when the next segment is lost", async () => {
+  const path = `${DIRECTORY}/${FIRST}`;
+  const fs = new MemoryDisk().mount();
+  const long = [put(1, 1, "k", "v".repeat(900)), noop(2, 1)];
+  await writeServer(fs, "raft_state", [group(term(1), append(...long))], { maxSegmentBytes: 1000 });
+  await fs.removeFile(`${DIRECTORY}/${segmentName(2)}`);
+  await fs.writeFile(path, (await read(fs, path)).fill(0, SECTOR_BYTES, 2 * SECTOR_BYTES));
+  await expectRefused(fs, "corruption", path, "later record proves");
 });
 
 test("P4: a segment before the last that ends in mid-line is refused", async () => {
@@ -360,10 +488,17 @@ test("files that are not named as ours are left alone", async () => {
 });
 
 test("P4: one flipped bit, at every byte of every file, is refused or changes nothing", async () => {
-  const fs = await server();
+  const settled = await server();
+  const rolled = await rolling(NEXT_HEADER, Buffer.from(encodeFooter(11)));
+  expect(await everyFlip(settled, [FIRST, MIDDLE, LAST])).toBeGreaterThan(10_000);
+  expect(await everyFlip(rolled, [LAST, NEXT])).toBeGreaterThan(2_000);
+}, 60_000);
+
+/** Flips every bit of the state file and those of the log, one at a time. Resolves to how many were refused. */
+async function everyFlip(fs: FileSystem, names: readonly string[]): Promise<number> {
   const expected = await readServer(fs, "raft_state", OPTIONS);
   let refusals = 0;
-  for (const path of [STATE, ...[FIRST, MIDDLE, LAST].map((name) => `${DIRECTORY}/${name}`)]) {
+  for (const path of [STATE, ...names.map((name) => `${DIRECTORY}/${name}`)]) {
     const whole = await read(fs, path);
     for (let at = 0; at < whole.length; at++) {
       for (let bit = 0; bit < 8; bit++) {
@@ -378,5 +513,5 @@ test("P4: one flipped bit, at every byte of every file, is refused or changes no
     }
     await fs.writeFile(path, whole);
   }
-  expect(refusals).toBeGreaterThan(10_000);
-}, 60_000);
+  return refusals;
+}

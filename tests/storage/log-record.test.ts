@@ -5,7 +5,13 @@ import { assert as holds, constant, integer, oneof, option, property, record, st
 
 import type { Entry } from "../../src/raft/entry.ts";
 import type { Command } from "../../src/kv/command.ts";
-import { decodeEntry, encodeEntry, encodeRecord } from "../../src/storage/log-record.ts";
+import {
+  decodeEntry,
+  decodeFooter,
+  encodeEntry,
+  encodeFooter,
+  encodeRecord,
+} from "../../src/storage/log-record.ts";
 import { noop, put } from "./sample-log.ts";
 
 const NASTY = [
@@ -26,6 +32,11 @@ const NASTY = [
 function decode(line: string) {
   const bytes = Buffer.from(line);
   return decodeEntry(bytes, 0, bytes.length - 1);
+}
+
+function footer(line: string) {
+  const bytes = Buffer.from(line);
+  return decodeFooter(bytes, 0, bytes.length - 1);
 }
 
 test("I1: every string comes back as it was, in one line without NUL", () => {
@@ -127,5 +138,29 @@ test("P4: framing is strict: digits in lower case, one space, nothing before or 
     "00000000 ",
   ]) {
     expect(decode(`${wrong}\n`)).toBeNull();
+  }
+});
+
+test("P4: a footer comes back as it was, is no entry, and nothing else is a footer", () => {
+  for (const nextIndex of [2, 17, Number.MAX_SAFE_INTEGER]) {
+    expect(footer(encodeFooter(nextIndex))).toBe(nextIndex);
+    expect(decode(encodeFooter(nextIndex))).toBeNull();
+  }
+  expect(encodeFooter(3).slice(9)).toBe(`{"sealed":true,"nextIndex":3}\n`);
+  expect(footer(encodeEntry(noop(2, 1), null))).toBeNull();
+  for (const json of [
+    "{}",
+    `{"sealed":true}`,
+    `{"sealed":false,"nextIndex":3}`,
+    `{"sealed":true,"nextIndex":0}`,
+    `{"sealed":true,"nextIndex":03}`,
+    `{"sealed":true,"nextIndex":-3}`,
+    `{"sealed":true,"nextIndex":"3"}`,
+    `{"sealed":true,"nextIndex":9007199254740992}`,
+    `{"sealed":true,"nextIndex":3,"more":1}`,
+    `{"nextIndex":3,"sealed":true}`,
+    ` {"sealed":true,"nextIndex":3}`,
+  ]) {
+    expect([json, footer(encodeRecord(json))]).toEqual([json, null]);
   }
 });

@@ -299,6 +299,36 @@ test("the hard state is durable before the log changes", async () => {
   ]);
 });
 
+/** The operations as words: what was done to which file, by its first index. */
+function told(operations: readonly Operation[]): string {
+  const words = operations.map(({ name, path }) => {
+    const firstIndex = /log-0*([0-9]+)/.exec(path)?.[1];
+    return firstIndex === undefined ? name : `${name.replace("append.", "")} ${firstIndex}`;
+  });
+  return words.join(", ");
+}
+
+test("P2: the next segment is durable before the footer, and the footer before the next segment's entries", async () => {
+  const { store, operations } = await watched(() => null, { maxSegmentBytes: 1 });
+  await store.persist(group(null, append(...puts(4, 1, 1))));
+  const expected =
+    "openAppend 4, append 4, sync 4, syncDirectory, append 1, sync 1, close 1, append 4, sync 4";
+  expect(told(operations)).toBe(expected);
+});
+
+test("P2: a truncation into a sealed segment empties the last one, cuts the footer, and only then removes", async () => {
+  const { store, operations } = await watched(() => null, { maxSegmentBytes: 1 });
+  await store.persist(group(null, append(...puts(4, 2, 1))));
+  operations.length = 0;
+  await store.persist(group(null, truncate(2)));
+  const expected = [
+    "readFile 4, truncate 5, sync 5, openAppend 4, close 5, truncate 4, sync 4, removeFile 5, syncDirectory",
+    "readFile 1, truncate 4, sync 4, openAppend 1, close 4, truncate 1, sync 1, removeFile 4, syncDirectory",
+    "truncate 1, sync 1",
+  ];
+  expect(told(operations)).toBe(expected.join(", "));
+});
+
 test("a closed store refuses, and its server can be opened again", async () => {
   const { disk, store } = await watched(() => null);
   await store.close();
