@@ -3,6 +3,7 @@ import { constants } from "node:os";
 import { hasOption } from "./cli/argument-check.ts";
 import { runCommandLine } from "./cli/command-line.ts";
 import { failureOf } from "./cli/failure.ts";
+import { hangUpIsIgnored } from "./cli/hang-up.ts";
 import type { Job, Service } from "./cli/result.ts";
 import { print } from "./cli/terminal.ts";
 import { createLogger } from "./observability/logger.ts";
@@ -65,12 +66,13 @@ async function serve(service: Service, asJson: boolean): Promise<0 | 1> {
 }
 
 /**
- * SIGINT and SIGTERM ask for a clean end; whoever sends a second one wants it at once. The reason is the
- * exit code of who was cut short.
+ * SIGINT, SIGTERM and a terminal that closes (SIGHUP) ask for a clean end; whoever sends a second one wants
+ * it at once. The reason is the exit code of who was cut short.
  */
 function firstSignal(): AbortSignal {
   const controller = new AbortController();
-  for (const name of ["SIGINT", "SIGTERM"] as const) {
+  for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    if (name === "SIGHUP" && hangUpIsIgnored()) continue;
     process.on(name, () => {
       const exitCode = 128 + constants.signals[name];
       if (controller.signal.aborted) process.exit(exitCode);

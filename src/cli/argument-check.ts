@@ -6,7 +6,7 @@
  * may begin with "-".
  */
 import { parseArgs, type ParseArgsConfig } from "node:util";
-import type { ArgDef, ArgsDef } from "citty";
+import type { ArgDef, ArgsDef, EnumArgDef } from "citty";
 import { UsageError } from "./usage-error.ts";
 
 type Token = NonNullable<ReturnType<typeof tokenize>>[number];
@@ -62,11 +62,14 @@ function checkOption(command: string, token: OptionToken, args: ArgsDef): void {
   // `--config --json` is a forgotten value; `--config=--json` and `--id -1` say what they mean.
   const forgotten = !token.inlineValue && token.value?.startsWith("--") === true;
   if (token.value === undefined || token.value === "" || forgotten) {
-    throw new UsageError(`${token.rawName} needs a value: ${token.rawName} ${valueHint(definition)}`);
+    const expected =
+      definition.type === "enum" ? choicesOf(definition) : `${token.rawName} ${valueHint(definition)}`;
+    throw new UsageError(`${token.rawName} needs a value: ${expected}`);
   }
   if (definition.type === "enum" && definition.options?.includes(token.value) !== true) {
-    const choices = definition.options?.join(" or ") ?? "";
-    throw new UsageError(`${token.rawName} must be ${choices}, not ${JSON.stringify(token.value)}`);
+    throw new UsageError(
+      `${token.rawName} must be ${choicesOf(definition)}, not ${JSON.stringify(token.value)}`,
+    );
   }
 }
 
@@ -89,6 +92,10 @@ function positionalsOf(args: ArgsDef): readonly string[] {
   return Object.entries(args).flatMap(([name, definition]) =>
     definition.type === "positional" ? [name.toUpperCase()] : [],
   );
+}
+
+function choicesOf({ options }: EnumArgDef): string {
+  return options?.join(" or ") ?? "";
 }
 
 function valueHint(definition: ArgDef): string {

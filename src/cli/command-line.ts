@@ -47,6 +47,7 @@ export async function runCommandLine(rawArgs: readonly string[]): Promise<Comman
 function choose(rawArgs: readonly string[]): { readonly command: Command; readonly rest: readonly string[] } {
   const [first] = rawArgs;
   if (first === undefined || first.startsWith("-")) return { command: modeCommand, rest: rawArgs };
+  if (first === "help") return { command: choose(rawArgs.slice(1)).command, rest: ["--help"] };
   const command = SUBCOMMANDS.get(first);
   if (command !== undefined) return { command, rest: rawArgs.slice(1) };
   const names = [...SUBCOMMANDS].flatMap(([name, { meta }]) => (meta.hidden === true ? [] : [name]));

@@ -9,7 +9,8 @@ import type { Output, Service } from "./result.ts";
 import { VERSION } from "./version.ts";
 
 export interface FrontendOptions {
-  readonly configPath: string;
+  /** null: config.ini, if there is one. */
+  readonly configPath: string | null;
   /** How many servers to start when there is no cluster yet; null starts none. */
   readonly initialServers: number | null;
 }
@@ -27,8 +28,7 @@ export async function frontendService(options: FrontendOptions): Promise<Service
         initialServers: options.initialServers,
         version: VERSION,
         stop,
-        // Its servers read the same file.
-        command: [...selfCommand(), "--config", resolve(options.configPath)],
+        command: [...selfCommand(), ...configArguments(options.configPath)],
       });
       return {
         announcement: announcement(config, options.initialServers),
@@ -37,6 +37,11 @@ export async function frontendService(options: FrontendOptions): Promise<Service
       };
     },
   };
+}
+
+/** What makes a server read the same file. One that nobody named it finds in the same working directory. */
+function configArguments(configPath: string | null): readonly string[] {
+  return configPath === null ? [] : ["--config", resolve(configPath)];
 }
 
 function announcement(config: Config, initialServers: number | null): Output {

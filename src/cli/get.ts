@@ -9,8 +9,8 @@ import type { Answer } from "./result.ts";
 export const getCommand = command(
   { name: "raftkv get", description: "Print a key's value; a key that does not exist exits with 1" },
   { key: { type: "positional", required: true, description: "Not empty" }, ...clientOptions(5) },
-  async (args) => {
-    const key = parseKey(args.key);
+  async (args, rawArgs) => {
+    const key = parseKey(args.key, rawArgs);
     const reply = served(
       await askFrontEnd(args, (client, timeoutMs) => client.call("Get", { key }, timeoutMs)),
     );

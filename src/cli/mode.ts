@@ -17,12 +17,12 @@ const OPTIONS = {
   config: {
     type: "string",
     valueHint: "file",
-    description: "Settings (Default: config.ini; without the file, its defaults)",
+    description: "Settings (Default: config.ini, if there is one)",
   },
   start: {
     type: "string",
     valueHint: "servers",
-    description: "frontend: start a cluster of so many servers, or the one that is recorded",
+    description: "frontend: start a cluster of so many servers, or the one that is there",
   },
   id: { type: "string", valueHint: "id", description: "server: which one it is: 0, 1, 2, …" },
   "state-dir": {
@@ -58,7 +58,7 @@ export const modeCommand = command(
   OPTIONS,
   async (args) => {
     if (args.version === true) return versionAnswer();
-    const configPath = args.config ?? "config.ini";
+    const configPath = args.config ?? null;
     if (args.mode === "server") {
       refuse(args, FRONTEND_ONLY, "frontend");
       return serverService(serverOptions(args, configPath));
@@ -77,7 +77,7 @@ function refuse(args: Options, names: readonly (keyof Options)[], mode: string):
 
 function serverOptions(
   args: { readonly id?: string | undefined; readonly "state-dir"?: string | undefined } & BootstrapArgs,
-  configPath: string,
+  configPath: string | null,
 ): ServerOptions {
   if (args.id === undefined) throw new UsageError("--mode server needs --id, the server's number from 0 up");
   const id = parseWholeNumber("--id", args.id, 0, MAX_ID);

@@ -1,10 +1,11 @@
 import { RaftKvError } from "../base/errors.ts";
 import { MAX_MESSAGE_BYTES } from "../rpc/definition.ts";
-import { decodeText, encodeText } from "../rpc/text.ts";
+import { decodeText } from "../rpc/text.ts";
 import { command } from "./command.ts";
 import { askFrontEnd, clientOptions, served } from "./frontend-client.ts";
 import { parseKey } from "./key.ts";
 import { answered } from "./result.ts";
+import { textBytes } from "./text-argument.ts";
 
 const NEWLINE = 0x0a;
 
@@ -20,7 +21,7 @@ export const putCommand = command(
     ...clientOptions(5),
   },
   async (args, rawArgs) => {
-    const key = parseKey(args.key);
+    const key = parseKey(args.key, rawArgs);
     const value = await valueBytes(args.value, rawArgs);
     served(await askFrontEnd(args, (client, timeoutMs) => client.call("Put", { key, value }, timeoutMs)));
     return answered("OK", { ok: true, key: args.key });
@@ -29,7 +30,7 @@ export const putCommand = command(
 
 async function valueBytes(value: string, rawArgs: readonly string[]): Promise<Buffer> {
   const literal = value !== "-" || rawArgs.includes("--");
-  return literal ? encodeText(value) : withoutNewline(await readStdin());
+  return literal ? textBytes("VALUE", value, rawArgs) : withoutNewline(await readStdin());
 }
 
 /** The mirror of `get`, which prints the value and one newline: `get a | put b -` copies exactly. */

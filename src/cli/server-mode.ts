@@ -16,7 +16,8 @@ export interface ServerOptions {
   readonly stateDirectory: string | null;
   /** null: the server has state on disk and goes on from there. */
   readonly bootstrap: { readonly servers: number; readonly clusterId: string } | null;
-  readonly configPath: string;
+  /** null: config.ini, if there is one. */
+  readonly configPath: string | null;
 }
 
 /** `raftkv --mode server`. Throws UsageError for an id without a port, RaftKvError when config.ini is wrong. */
@@ -57,7 +58,7 @@ function takeServerName(options: ServerOptions, stateDirectory: string): void {
 }
 
 function furtherArguments({ bootstrap, configPath }: ServerOptions): readonly string[] {
-  const config = ["--config", resolve(configPath)];
+  const config = configPath === null ? [] : ["--config", resolve(configPath)];
   if (bootstrap === null) return config;
   return ["--bootstrap", String(bootstrap.servers), "--cluster-id", bootstrap.clusterId, ...config];
 }

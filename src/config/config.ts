@@ -49,22 +49,35 @@ export interface Limits {
   readonly maxPendingBytes: number;
 }
 
+/** Where a process looks that was not told of a file. */
+const DEFAULT_PATH = "config.ini";
+
 /**
- * Reads the file at `path`; the defaults when there is none.
+ * Reads the file at `path`; null: config.ini in the working directory, or the defaults when there is none.
  *
- * @throws RaftKvError "invalidArgument" for what stands in it (see `parseConfig`), "io" when it cannot be read.
+ * @throws RaftKvError "invalidArgument" for what stands in it (see `parseConfig`), "io" when it cannot be
+ *   read, which holds for a `path` where no file is.
  */
-export async function loadConfig(path: string): Promise<Config> {
+export async function loadConfig(path: string | null): Promise<Config> {
+  return (await readConfig(path ?? DEFAULT_PATH)) ?? defaultConfig(path);
+}
+
+/** null when there is no such file. */
+async function readConfig(path: string): Promise<Config | null> {
   let bytes: Uint8Array;
   try {
     bytes = await readFile(path);
   } catch (cause) {
-    if (cause instanceof Error && "code" in cause && cause.code === "ENOENT") {
-      return takeConfig(new Settings(path, null));
-    }
+    if (cause instanceof Error && "code" in cause && cause.code === "ENOENT") return null;
     throw new RaftKvError("io", `${path}: cannot be read: ${describeError(cause)}`, { cause });
   }
   return parseConfig(decodeText(bytes, path), path);
+}
+
+/** Only a file that nobody named may be absent. */
+function defaultConfig(path: string | null): Config {
+  if (path === null) return takeConfig(new Settings(DEFAULT_PATH, null));
+  throw new RaftKvError("io", `${path}: there is no such file: expected the settings`);
 }
 
 /**

@@ -49,7 +49,7 @@ export async function readClusterRecord(
   }
   const [issue] = parsed.error.issues;
   const where = issue === undefined ? "" : ` (${[...issue.path, issue.message].join(": ")})`;
-  const advice = "restore it, or remove it to let the running servers tell what they are";
+  const advice = "restore it, or remove it to let the servers' state files tell what they are";
   throw new RaftKvError("corruption", `${path} is not a record of a cluster${where}: ${advice}`);
 }
 

@@ -1,3 +1,4 @@
+import { RaftKvError } from "../base/errors.ts";
 import type { ServerId } from "../raft/entry.ts";
 import type { Handlers } from "../rpc/rpc-server.ts";
 import type { ClusterStatus } from "../rpc/wire.ts";
@@ -33,7 +34,8 @@ async function administer(run: () => Promise<void>): Promise<Reply> {
     await run();
     return { wrongLeader: false, code: "OK" };
   } catch (error) {
-    return refusalOf(error);
+    if (error instanceof RaftKvError) return refusalOf(error);
+    throw error;
   }
 }
 

@@ -6,6 +6,7 @@ import type { ServerId } from "../raft/entry.ts";
 import { listenHosts } from "../rpc/listen-hosts.ts";
 import { RpcServer } from "../rpc/rpc-server.ts";
 import { OsFileSystem } from "../storage/os-file-system.ts";
+import { FrontendLock } from "./frontend-lock.ts";
 import { frontEndService } from "./frontend-service.ts";
 import { selfCommand } from "./launcher.ts";
 import { Router } from "./router.ts";
@@ -34,44 +35,61 @@ export interface Frontend {
 /**
  * Resolves when the frontend serves, with its initial cluster if there is to be one. The port comes
  * first: where another frontend is at work, nothing is touched. Rejects with RaftKvError "io" when the
- * port is taken, "corruption" when the record of the cluster cannot be read, or as StartRaft fails.
+ * port is taken, "failedPrecondition" when another frontend has the state directory, as
+ * `Supervisor.adopt`, or as StartRaft fails.
  */
 export async function startFrontend(options: FrontendOptions): Promise<Frontend> {
   const { config, initialServers, version } = options;
   const addressOf = (id: ServerId): string => serverAddress(config, id);
   const hosts = listenHosts(config.baseAddress);
   const router = new Router({ addressOf, limits: config.limits, ...config.frontEnd });
+  const fs = new OsFileSystem();
+  const stateDirectory = resolve(config.stateDirectory);
+  const lock = new FrontendLock(fs, stateDirectory);
+  const logger = createLogger("frontend", "supervisor");
   const supervisor = new Supervisor({
-    fs: new OsFileSystem(),
-    stateDirectory: resolve(config.stateDirectory),
+    fs,
+    stateDirectory,
+    lock,
     addressOf,
     portOf: (id) => serverPort(config, id),
     hosts,
     ownPort: config.frontEnd.port,
     active: config.active,
     command: options.command ?? selfCommand(),
-    logger: createLogger("frontend", "supervisor"),
+    logger,
     onState: (state) => router.setState(state),
     timings: options.timings ?? {},
   });
   const rpcServer = new RpcServer();
   rpcServer.add("FrontEnd", frontEndService({ supervisor, router, addressOf, version }));
   await rpcServer.listen(hosts, config.frontEnd.port);
-  const giveUp = (): void => void supervisor.stopAll();
+  // Why the start ended is told there; what could not be stopped stays, for the next frontend.
+  const giveUp = (): void => {
+    supervisor.stopAll().catch((error: unknown) => logger.error("not every server was stopped", { error }));
+  };
   options.stop?.addEventListener("abort", giveUp);
   try {
     await supervisor.adopt();
     if (initialServers !== null) await bringUp(supervisor, initialServers);
   } catch (error) {
-    if (options.stop?.aborted === true) await supervisor.stopAll();
-    await rpcServer.close();
+    try {
+      if (options.stop?.aborted === true) await supervisor.stopAll();
+    } finally {
+      await rpcServer.close();
+      await lock.release();
+    }
     throw error;
   } finally {
     options.stop?.removeEventListener("abort", giveUp);
   }
   return {
     stop: async () => {
-      await Promise.all([rpcServer.close(), supervisor.stopAll()]);
+      try {
+        await Promise.all([rpcServer.close(), supervisor.stopAll()]);
+      } finally {
+        await lock.release();
+      }
     },
   };
 }
@@ -80,6 +98,7 @@ export async function startFrontend(options: FrontendOptions): Promise<Frontend>
 async function bringUp(supervisor: Supervisor, initialServers: number): Promise<void> {
   const logger = createLogger("frontend");
   const { cluster } = supervisor;
+  // Nothing was left behind, or a StartRaft was cut short: whoever asked for that had given the old state up.
   if (cluster === null) return supervisor.startRaft(initialServers);
   if (cluster.servers !== initialServers) {
     logger.warn("there is a cluster of another size, which is kept: StartRaft replaces it", { ...cluster });

@@ -4,6 +4,7 @@ import { describeError, RaftKvError } from "../base/errors.ts";
 import type { Logger } from "../observability/logger.ts";
 import type { ServerId } from "../raft/entry.ts";
 import type { Cluster } from "./cluster.ts";
+import { lastWords } from "./last-words.ts";
 import { processName } from "./process-table.ts";
 
 export interface LauncherOptions {
@@ -20,7 +21,7 @@ export interface LaunchedServer {
   readonly pid: number;
   /** How it ended, as in "ended with code 1"; null while it runs. It is reaped by then (F3). */
   readonly ending: () => string | null;
-  /** The last line that it logged, or where its log is. */
+  /** What it last complained of in its log, or where its log is. */
   readonly lastWords: () => Promise<string>;
 }
 
@@ -63,7 +64,7 @@ export class Launcher {
         if (child.signalCode !== null) return `was ended by ${child.signalCode}`;
         return child.exitCode === null ? null : `ended with code ${child.exitCode}`;
       },
-      lastWords: async () => (await lastLine(logPath, logStart)) ?? `its log is ${logPath}`,
+      lastWords: () => lastWords(logPath, logStart),
     };
   }
 
@@ -97,31 +98,5 @@ export class Launcher {
     } finally {
       if (log !== null) closeSync(log);
     }
-  }
-}
-
-/** How much of a log's end is looked at, and how much of a line is quoted. */
-const MAX_TAIL_BYTES = 16_384;
-const MAX_QUOTE_CHARACTERS = 500;
-
-/** The last line written after `startBytes`: its message when it is structured. null when there is none. */
-async function lastLine(path: string, startBytes: number): Promise<string | null> {
-  try {
-    const file = Bun.file(path);
-    const tail = await file.slice(Math.max(startBytes, file.size - MAX_TAIL_BYTES)).text();
-    const line = tail.trimEnd().split("\n").at(-1) ?? "";
-    return line === "" ? null : messageOf(line).slice(0, MAX_QUOTE_CHARACTERS);
-  } catch {
-    return null;
-  }
-}
-
-function messageOf(line: string): string {
-  try {
-    const parsed: unknown = JSON.parse(line);
-    const hasMessage = typeof parsed === "object" && parsed !== null && "message" in parsed;
-    return hasMessage && typeof parsed.message === "string" ? parsed.message : line;
-  } catch {
-    return line;
   }
 }

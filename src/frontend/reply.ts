@@ -36,8 +36,8 @@ export function failureOf(error: unknown): Reply {
 }
 
 /** An administrative call that failed: leaders have no part in it. */
-export function refusalOf(error: unknown): Reply {
-  return { wrongLeader: false, error: describeError(error), code: wireCodeOf(error) };
+export function refusalOf(error: RaftKvError): Reply {
+  return { wrongLeader: false, error: describeError(error), code: WIRE_CODES[error.code] };
 }
 
 function wireCodeOf(error: unknown): WireCode {

@@ -17,7 +17,8 @@ import type { FileSystem } from "../storage/file-system.ts";
 import { ClusterLink } from "./cluster-link.ts";
 import { readClusterRecord, writeClusterRecord } from "./cluster-record.ts";
 import { MAX_SERVERS, NO_CLUSTER_MESSAGE, type Cluster, type ClusterState } from "./cluster.ts";
-import { findServing } from "./found-cluster.ts";
+import { findRecordless } from "./found-cluster.ts";
+import type { FrontendLock } from "./frontend-lock.ts";
 import { Launcher, type LaunchedServer } from "./launcher.ts";
 import { isPortTaken, portHolder } from "./listening-port.ts";
 import { eraseServers } from "./old-servers.ts";
@@ -52,6 +53,8 @@ export interface SupervisorOptions {
   readonly fs: FileSystem;
   /** Absolute. */
   readonly stateDirectory: string;
+  /** Of the state directory. Taken before anything is done there; whoever made it releases it. */
+  readonly lock: FrontendLock;
   /** A server's "host:port". */
   readonly addressOf: (id: ServerId) => string;
   readonly portOf: (id: ServerId) => number;
@@ -59,7 +62,7 @@ export interface SupervisorOptions {
   readonly hosts: readonly string[];
   /** The frontend's own. */
   readonly ownPort: number;
-  /** Whom `adopt` asks when there is no record. */
+  /** Whom `adopt` asks when there is neither a record nor a state file. */
   readonly active: readonly ServerId[];
   /** What starts this program again. */
   readonly command: readonly string[];
@@ -93,7 +96,8 @@ export class Supervisor {
   /**
    * Replaces whatever cluster there is by a fresh one of servers 0 to `servers - 1`; resolves when all of
    * them serve and one leads. Rejects with RaftKvError: "invalidArgument"; "failedPrecondition" when a
-   * port is taken or a server ended; "unavailable" when it took too long; "io".
+   * port is taken, a server ended, or another frontend has the directory; "unavailable" when it took
+   * too long; "io".
    */
   startRaft(servers: number): Promise<void> {
     const deadline = deadlineIn(this.#timings.startRaftMs);
@@ -102,7 +106,7 @@ export class Supervisor {
       if (remainingMs(deadline) < Math.min(MIN_START_MS, this.#timings.startRaftMs / 2)) {
         throw new RaftKvError("unavailable", "another start is still under way: try again");
       }
-      await this.#options.fs.makeDirectory(this.#options.stateDirectory);
+      await this.#options.lock.take();
       const cluster = { clusterId: randomUUID(), servers };
       await this.#endOldCluster(cluster);
       await this.#createCluster(cluster, deadline);
@@ -117,10 +121,10 @@ export class Supervisor {
     return this.#inTurn(async () => {
       const deadline = deadlineIn(this.#timings.startServerMs);
       const cluster = this.#clusterWith(id);
+      await this.#options.lock.take();
       const link = new ClusterLink(cluster, this.#options.addressOf);
       try {
         if (await this.#runs(link, id)) return;
-        await this.#options.fs.makeDirectory(this.#options.stateDirectory);
         await this.#waitForPorts([id]);
         const launched = this.#launcher.launch(id, null);
         await this.#waitUntilReady(link, launched, deadline).catch(async (error: unknown) => {
@@ -134,32 +138,38 @@ export class Supervisor {
   }
 
   /**
-   * Takes over the cluster of an earlier frontend: the recorded one, or else the one whose servers answer
-   * on the ports of `active`. Rejects with RaftKvError when the record cannot be read.
+   * Takes over the cluster of an earlier frontend: the recorded one, or else the one that is found, which
+   * is recorded then. Rejects with RaftKvError when another frontend has the directory, when the record
+   * cannot be read, and as findRecordless.
    */
   adopt(): Promise<void> {
     return this.#inTurn(async () => {
-      const { fs, stateDirectory, active, addressOf, logger } = this.#options;
+      const { fs, stateDirectory, lock, logger } = this.#options;
+      await lock.take();
       const record = await readClusterRecord(fs, stateDirectory);
       if (record?.state === "starting") {
         logger.warn("a start of a cluster was not finished: call StartRaft again", { ...record });
         return this.#settle(null);
       }
-      const cluster =
-        record === null
-          ? await findServing(active, addressOf, logger)
-          : { clusterId: record.clusterId, servers: record.servers };
-      if (cluster !== null) logger.info("cluster taken over", { ...cluster });
+      const found = record ?? (await findRecordless(this.#options));
+      if (found === null) return this.#settle(null);
+      const cluster = { clusterId: found.clusterId, servers: found.servers };
+      // Nobody may take a cluster that was there once for none: a fresh one would erase it.
+      if (record === null) await writeClusterRecord(fs, stateDirectory, { ...cluster, state: "started" });
+      logger.info("cluster taken over", { ...cluster });
       this.#settle(cluster);
     });
   }
 
-  /** Stops every server process of this state directory, whoever started it. Nothing can be started afterwards. */
+  /**
+   * Stops every server process of this state directory, whoever started it, unless the directory is another
+   * frontend's. Nothing can be started afterwards.
+   */
   stopAll(): Promise<void> {
     this.#stopping = true;
     return this.#enqueue(async () => {
       this.#settle(null);
-      await this.#processes.endAll(this.#timings.graceMs);
+      if (this.#options.lock.isOurs) await this.#processes.endAll(this.#timings.graceMs);
     });
   }
 
@@ -238,15 +248,16 @@ export class Supervisor {
   async #createCluster(cluster: Cluster, deadline: Deadline): Promise<void> {
     const { fs, stateDirectory, addressOf } = this.#options;
     const link = new ClusterLink(cluster, addressOf);
+    const launched: LaunchedServer[] = [];
     try {
       await eraseServers(fs, stateDirectory);
-      const launched = serverIds(cluster).map((id) => this.#launcher.launch(id, cluster));
+      for (const id of serverIds(cluster)) launched.push(this.#launcher.launch(id, cluster));
       await Promise.all(launched.map((server) => this.#waitUntilReady(link, server, deadline)));
-      await this.#waitForLeader(link, deadline);
+      await this.#waitForLeader(link, launched, deadline);
       await writeClusterRecord(fs, stateDirectory, { ...cluster, state: "started" });
       this.#settle(cluster);
     } catch (error) {
-      await this.#processes.endAll(0).catch(() => {});
+      await Promise.allSettled(launched.map((server) => this.#processes.end(server, 0)));
       this.#settle(null);
       throw error;
     } finally {
@@ -257,24 +268,37 @@ export class Supervisor {
   /** Rejects when it ends instead, or is not ready in time; it is not stopped then. */
   async #waitUntilReady(link: ClusterLink, server: LaunchedServer, deadline: Deadline): Promise<void> {
     const { hosts, portOf } = this.#options;
-    const port = portOf(server.id);
     const ready = await waitUntil(deadline, async () => {
       this.#checkGoingOn();
-      const ending = server.ending();
-      if (ending === null) return (await isPortTaken(hosts, port)) && isReady(link, server);
-      const what = `server ${server.id} ${ending}: ${await server.lastWords()}`;
-      const isTaken = await isPortTaken(hosts, port);
-      const note = isTaken ? `; port ${port} is in use${await byHolder(port)}` : "";
-      throw new RaftKvError("failedPrecondition", what + note);
+      await this.#checkRuns(server);
+      return (await isPortTaken(hosts, portOf(server.id))) && isReady(link, server);
     });
     if (ready) return;
     const what = `server ${server.id} (process ${server.pid}) did not serve ${link.client(server.id).address} in time`;
     throw new RaftKvError("unavailable", `${what}: ${await server.lastWords()}`);
   }
 
-  async #waitForLeader(link: ClusterLink, deadline: Deadline): Promise<void> {
+  /** Throws RaftKvError "failedPrecondition" with the reason when the server has ended. */
+  async #checkRuns(server: LaunchedServer): Promise<void> {
+    const ending = server.ending();
+    if (ending === null) return;
+    const { hosts, portOf } = this.#options;
+    const port = portOf(server.id);
+    const isTaken = await isPortTaken(hosts, port);
+    const note = isTaken ? `; port ${port} is in use${await byHolder(port)}` : "";
+    const what = `server ${server.id} ${ending}: ${await server.lastWords()}${note}`;
+    throw new RaftKvError("failedPrecondition", what);
+  }
+
+  /** Rejects when one of the servers ends, or there is no leader in time. */
+  async #waitForLeader(
+    link: ClusterLink,
+    launched: readonly LaunchedServer[],
+    deadline: Deadline,
+  ): Promise<void> {
     const elected = await waitUntil(deadline, async () => {
       this.#checkGoingOn();
+      await Promise.all(launched.map((server) => this.#checkRuns(server)));
       return hasOneLeader(await link.statuses(STATUS_TIMEOUT_MS));
     });
     if (elected) return;

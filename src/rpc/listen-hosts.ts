@@ -15,6 +15,6 @@ export function listenHosts(baseAddress: string): readonly string[] {
     case "0.0.0.0":
       return ["0.0.0.0", "::1"];
     default:
-      return [...new Set([...LOOPBACK_HOSTS, baseAddress])];
+      return [...new Set([baseAddress, ...LOOPBACK_HOSTS])];
   }
 }

@@ -1,4 +1,5 @@
 import { afterEach, expect, setDefaultTimeout, test } from "bun:test";
+import { resolve } from "node:path";
 import { raftkv, spawnRaftkv } from "./raftkv-process.ts";
 import { workingDirectory } from "./working-directory.ts";
 
@@ -21,7 +22,7 @@ async function readUntil(stream: ReadableStream<Uint8Array>, text: string): Prom
   throw new Error(`the process ended without saying ${text}; it said ${said}`);
 }
 
-for (const signal of ["SIGINT", "SIGTERM"] as const) {
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   test(`F4: a frontend says where it listens and how to talk to it, and ends with 0 on ${signal}`, async () => {
     const { directory, frontendPort, remove } = await workingDirectory();
     cleanups.push(remove);
@@ -44,6 +45,27 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
     expect(await frontend.exited).toBe(0);
   });
 }
+
+test("F4: a frontend that nohup started goes on when its terminal closes", async () => {
+  const { directory, remove } = await workingDirectory();
+  cleanups.push(remove);
+  const main = resolve(import.meta.dir, "../../src/main.ts");
+  const frontend = Bun.spawn(["sh", "-c", 'trap "" HUP; exec "$@"', "sh", process.execPath, main], {
+    cwd: directory,
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "ignore",
+  });
+  cleanups.push(async () => {
+    frontend.kill("SIGKILL");
+    await frontend.exited;
+  });
+  await readUntil(frontend.stdout, "Ctrl-C");
+  frontend.kill("SIGHUP");
+  frontend.kill("SIGTERM");
+  // Its second signal would have ended it at once, with another code.
+  expect(await frontend.exited).toBe(0);
+});
 
 test("F2: a second frontend on one port ends with 1, names the port, and with --json says so in one document", async () => {
   const { directory, frontendPort, remove } = await workingDirectory();

@@ -1,7 +1,10 @@
-import { expect, setDefaultTimeout, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { rm } from "node:fs/promises";
+import { join, resolve } from "node:path";
 import { runCommandLine } from "../../src/cli/command-line.ts";
 import type { Answer } from "../../src/cli/result.ts";
 import { raftkv } from "./raftkv-process.ts";
+import { workingDirectory } from "./working-directory.ts";
 
 setDefaultTimeout(30_000);
 
@@ -19,7 +22,7 @@ const WRONG: readonly (readonly [args: string, says: string])[] = [
   ["--json extra", 'unexpected argument "extra"'],
   ["-- put k v", 'unexpected argument "put"'],
   ["--mode foo", '--mode must be frontend or server, not "foo"'],
-  ["--mode", "--mode needs a value"],
+  ["--mode", "--mode needs a value: frontend or server"],
   ["--mode= ", "--mode needs a value"],
   ["--config --json", "--config needs a value"],
   ["--json=yes", "--json takes no value"],
@@ -33,7 +36,7 @@ const WRONG: readonly (readonly [args: string, says: string])[] = [
   ["--mode server --id 1.5", "--id must be a whole number"],
   ["--mode server --id 1e2", "--id must be a whole number"],
   ["--mode server --id 99999999999999999999", "--id must be a whole number"],
-  ["--mode server --id 65000 --config /nonexistent", "--id must be at most 56534"],
+  ["--mode server --id 65000", "--id must be at most 56534"],
   ["--mode server --id 0 --id 1", "--id is given twice"],
   ["--mode server --id 0 --start 3", "--start is for --mode frontend only"],
   ["--mode server --id 0 --bootstrap 3", "--bootstrap and --cluster-id are given together"],
@@ -132,6 +135,12 @@ test("--help of the program and of every subcommand prints its usage on stdout",
   }
 });
 
+test("`help` is --help, also of a subcommand", async () => {
+  expect(await answer(["help"])).toEqual(await answer(["--help"]));
+  expect(await answer(["help", "put"])).toEqual(await answer(["put", "--help"]));
+  expect((await answer(["help", "frobnicate"])).exitCode).toBe(2);
+});
+
 test("the version is one line, or one document", async () => {
   expect(await raftkv(["--version"])).toEqual({ exitCode: 0, stdout: "raftkv dev\n", stderr: "" });
   expect((await answer(["version"])).output.stdout).toBe("raftkv dev");
@@ -144,4 +153,50 @@ test("a wrong config.ini is one line and exit code 1", async () => {
   expect([exitCode, stdout]).toEqual([1, ""]);
   expect(stderr).toStartWith(`raftkv: ${file}: `);
   expect(stderr.trimEnd()).not.toContain("\n");
+});
+
+test("without a config.ini the defaults hold; a named file that is not there is one line and exit code 1", async () => {
+  const { directory, remove } = await workingDirectory();
+  try {
+    await rm(join(directory, "config.ini"));
+    const byDefault = await raftkv(["--mode", "server", "--id", "65000"], { cwd: directory });
+    expect(byDefault.stderr).toStartWith("raftkv: --id must be at most 56534");
+    const named = await raftkv(["--config", "config.ini"], { cwd: directory });
+    expect(named).toEqual({
+      exitCode: 1,
+      stdout: "",
+      stderr: "raftkv: config.ini: there is no such file: expected the settings\n",
+    });
+  } finally {
+    await remove();
+  }
+});
+
+/** How the program ends and what it says when its last argument is `arg` as printf(1) writes it. */
+async function withBytes(words: readonly string[], arg: string): Promise<[number, string]> {
+  const script = 'printed=$(printf "$1"); shift; exec "$@" "$printed" --address 127.0.0.1:1 --timeout 1';
+  const main = resolve(import.meta.dir, "../../src/main.ts");
+  const child = Bun.spawn(["sh", "-c", script, "sh", arg, process.execPath, main, ...words], {
+    stdout: "ignore",
+    stderr: "pipe",
+  });
+  const stderr = await child.stderr.text();
+  return [await child.exited, stderr];
+}
+
+describe.if(process.platform === "linux")("arguments that are not UTF-8", () => {
+  test.each(["\\377", "a\\303(", "\\355\\240\\200", "\\357\\277\\275\\200"])(
+    "I1: %s is refused, never altered",
+    async (arg) => {
+      const says = "is not UTF-8 text: encode it, for example with base64\n";
+      expect(await withBytes(["get"], arg)).toEqual([2, `raftkv: KEY ${says}`]);
+      expect(await withBytes(["put", "k\uFFFD"], arg)).toEqual([2, `raftkv: VALUE ${says}`]);
+    },
+  );
+
+  test("I1: a replacement character that was meant is text like any other", async () => {
+    const [exitCode, stderr] = await withBytes(["put", "k\uFFFD"], "\uFFFD");
+    expect(exitCode).toBe(1);
+    expect(stderr).toContain("127.0.0.1:1");
+  });
 });

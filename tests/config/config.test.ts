@@ -312,8 +312,12 @@ describe("loading", () => {
   });
   afterAll(() => rm(directory, { recursive: true }));
 
-  test("a missing file means the defaults", async () => {
-    expect(await loadConfig(join(directory, "absent.ini"))).toEqual(DEFAULTS);
+  test("I2: a file that was named and is not there is refused in one line", async () => {
+    const path = join(directory, "absent.ini");
+    await expect(loadConfig(path)).rejects.toMatchObject({
+      code: "io",
+      message: `${path}: there is no such file: expected the settings`,
+    });
   });
 
   test("a file is read", async () => {

@@ -4,7 +4,9 @@
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
+import { INITIAL_HARD_STATE } from "../../src/raft/hard-state.ts";
 import { RpcServer } from "../../src/rpc/rpc-server.ts";
+import { encodeStateFile } from "../../src/storage/state-file.ts";
 
 /** What the test wants of the servers. */
 export interface FakePlan {
@@ -13,6 +15,8 @@ export interface FakePlan {
   readonly failing?: number;
   /** This one never serves. */
   readonly mute?: number;
+  /** This one ends once it was seen to serve, before anybody leads. */
+  readonly dying?: number;
   /** This one takes no notice of SIGTERM. */
   readonly deaf?: number;
 }
@@ -21,16 +25,26 @@ async function unused(): Promise<never> {
   throw new Error("not expected");
 }
 
+/** It says nothing of an end. */
+const LAST_LINE = { time: "", level: "info", logger: "server", message: "serving" };
+
 function fail(message: string): never {
   process.stderr.write(`${message}\n`);
   process.exit(1);
 }
 
+interface Bootstrap {
+  readonly servers: number;
+  readonly clusterId: string;
+}
+
 /** The id of the cluster that the server's state file names; it is made first if the server is new. */
-function clusterOf(stateFile: string, bootstrapId: string | undefined): string {
-  if (bootstrapId !== undefined) {
+function clusterOf(stateFile: string, serverId: number, bootstrap: Bootstrap | null): string {
+  if (bootstrap !== null) {
     if (existsSync(stateFile)) fail(`${stateFile} exists already`);
-    writeFileSync(stateFile, JSON.stringify({ clusterId: bootstrapId }));
+    const servers = Array.from({ length: bootstrap.servers }, (_, id) => id);
+    const identity = { clusterId: bootstrap.clusterId, serverId, servers };
+    writeFileSync(stateFile, encodeStateFile({ identity, hardState: INITIAL_HARD_STATE }));
   }
   if (!existsSync(stateFile)) fail(`${stateFile} does not exist: the server has no state`);
   return String(JSON.parse(readFileSync(stateFile, "utf8")).clusterId);
@@ -53,18 +67,19 @@ async function serve(): Promise<void> {
     if (plan.deaf !== id) process.exit(0);
   });
   if (plan.failing === id) fail(`server ${id} was told to fail`);
-  const clusterId = clusterOf(`${values["state-dir"]}/server_${id}.json`, values["cluster-id"]);
+  const newId = values["cluster-id"];
+  const bootstrap = newId === undefined ? null : { servers: Number(values.bootstrap), clusterId: newId };
+  const clusterId = clusterOf(`${values["state-dir"]}/server_${id}.json`, id, bootstrap);
+  const leads = id === 0 && plan.dying === undefined;
+  let timesAsked = 0;
   const server = new RpcServer();
   const store = new Map<string, Buffer>();
   server.add("KeyValueStore", {
     ping: async () => ({ success: true }),
-    Status: async () => ({
-      id,
-      clusterId,
-      pid: process.pid,
-      term: 1,
-      role: id === 0 ? "leader" : "follower",
-    }),
+    Status: async () => {
+      if (plan.dying === id && ++timesAsked > 1) fail(JSON.stringify(LAST_LINE));
+      return { id, clusterId, pid: process.pid, term: 1, role: leads ? "leader" : "follower" };
+    },
     GetState: async () => ({ term: 1, isLeader: id === 0 }),
     Put: async ({ key, value }) => {
       store.set(key.toString(), Buffer.from(value));

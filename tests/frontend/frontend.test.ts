@@ -1,5 +1,7 @@
 import { afterEach, beforeEach, expect, setDefaultTimeout, test } from "bun:test";
+import { rm } from "node:fs/promises";
 import { connect, createServer } from "node:net";
+import { join } from "node:path";
 import { parseConfig, type Config } from "../../src/config/config.ts";
 import { startFrontend, type Frontend } from "../../src/frontend/frontend.ts";
 import { RpcClient } from "../../src/rpc/rpc-client.ts";
@@ -41,10 +43,10 @@ afterEach(async () => {
   await supervised[Symbol.asyncDispose]();
 });
 
-async function start(initialServers: number | null): Promise<Frontend> {
+async function start(initialServers: number | null, its: Config = config): Promise<Frontend> {
   const timings = { startRaftMs: PATIENT_MS, startServerMs: PATIENT_MS };
   const frontend = await startFrontend({
-    config,
+    config: its,
     initialServers,
     version: "test",
     command: FAKE_COMMAND,
@@ -140,4 +142,29 @@ test("F4: --start makes a cluster once; the next frontend brings the recorded on
     clusterId,
     [true, true],
   ]);
+});
+
+test("P7: --start erases nothing when the record is lost: the state files tell the cluster", async () => {
+  const first = await start(2);
+  const { clusterId } = await client.call("Status", {}, PATIENT_MS);
+  await first.stop();
+  running.length = 0;
+  await rm(join(supervised.stateDirectory, "cluster.json"));
+  await start(3);
+  const status = await client.call("Status", {}, PATIENT_MS);
+  expect([status.clusterId, status.members.length]).toEqual([clusterId, 2]);
+});
+
+test("F1: a second frontend on the state directory is refused in one line, and touches nothing", async () => {
+  const first = await start(2);
+  const pids = await supervised.pids();
+  const frontEnd = { ...config.frontEnd, port: await freePorts(1) };
+  const error: unknown = await start(1, { ...config, frontEnd }).catch((reason: unknown) => reason);
+  expect(error).toMatchObject({ code: "failedPrecondition" });
+  expect(String(error)).toMatch(/^RaftKvError: \S+raft_state: another frontend [^\n]+$/);
+  expect(await accepts("127.0.0.1", frontEnd.port)).toBe(false);
+  expect(await supervised.pids()).toEqual(pids);
+  await first.stop();
+  running.length = 0;
+  await start(null, { ...config, frontEnd });
 });

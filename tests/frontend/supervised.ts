@@ -2,6 +2,7 @@ import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { ClusterState } from "../../src/frontend/cluster.ts";
+import { FrontendLock } from "../../src/frontend/frontend-lock.ts";
 import { ProcessTable } from "../../src/frontend/process-table.ts";
 import { Supervisor, type SupervisorTimings } from "../../src/frontend/supervisor.ts";
 import { createLogger } from "../../src/observability/logger.ts";
@@ -20,6 +21,7 @@ export class Supervised implements AsyncDisposable {
   readonly processes: ProcessTable;
   /** What the supervisors told, in order. */
   readonly states: ClusterState[] = [];
+  #lock: FrontendLock | null = null;
 
   private constructor(root: string, basePort: number) {
     this.root = root;
@@ -40,11 +42,15 @@ export class Supervised implements AsyncDisposable {
     process.env["FAKE_SERVER"] = JSON.stringify({ ...plan, basePort: this.basePort });
   }
 
-  /** One more frontend's supervisor over the same directory. */
-  supervisor(timings: Partial<SupervisorTimings> = {}): Supervisor {
+  /** One more frontend's supervisor over the same directory. The one before is dead by then: its lock is free. */
+  async supervisor(timings: Partial<SupervisorTimings> = {}): Promise<Supervisor> {
+    await this.#lock?.release();
+    const fs = new OsFileSystem();
+    this.#lock = new FrontendLock(fs, this.stateDirectory);
     return new Supervisor({
-      fs: new OsFileSystem(),
+      fs,
       stateDirectory: this.stateDirectory,
+      lock: this.#lock,
       addressOf: (id) => `127.0.0.1:${this.basePort + id}`,
       portOf: (id) => this.basePort + id,
       hosts: ["127.0.0.1", "::1"],
@@ -82,6 +88,7 @@ export class Supervised implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.processes.endAll(0);
+    await this.#lock?.release();
     await rm(this.root, { recursive: true, force: true });
   }
 }
