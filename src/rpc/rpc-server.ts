@@ -22,7 +22,7 @@ type UnaryHandler = (request: unknown, context: CallContext) => Promise<object>;
  * Calls under way on one connection; the client keeps further ones back. Without it a flood on one
  * connection is read in one go, and heartbeats wait behind it.
  */
-const MAX_CONCURRENT_CALLS = 1000;
+const MAX_CONCURRENT_CALLS = 256;
 
 /** How long open calls may take to end when the server closes. */
 const CLOSE_GRACE_MS = 500;

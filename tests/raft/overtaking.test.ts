@@ -27,9 +27,7 @@ describe("AppendEntries that overtake one another", () => {
     leader.tick(10);
     const again = leader
       .takeSent()
-      .filter(
-        ({ to, request }) => to === 1 && request.kind === "appendEntries" && request.entries.length > 0,
-      );
-    expect(again[0]?.request).toMatchObject({ prevLogIndex: 4 });
+      .find(({ to, request }) => to === 1 && request.kind === "appendEntries" && request.entries.length > 0);
+    expect(again?.request).toMatchObject({ prevLogIndex: 4 });
   });
 });
