@@ -20,7 +20,7 @@ SOURCES := $(shell find src proto -type f) package.json bun.lock Makefile
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install build run verify fix test test-python simulate determinism numbers clean
+.PHONY: help install build run verify fix test test-python simulate determinism mutants numbers clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -57,6 +57,9 @@ simulate: build ## Run SEEDS clusters (30000) in virtual time, under every fault
 
 determinism: build ## Run 1000 simulated clusters twice: both must be the same, event by event
 	./dist/raftkv simulate --seeds 1000 --replay
+
+mutants: install ## Plant every bug and tell in how many seeds the simulator finds it
+	$(BUN) tests/sim/mutant-campaign.ts
 
 numbers: build ## Measure the numbers that README.md states; takes minutes
 	$(BUN) tests/bench/numbers.ts

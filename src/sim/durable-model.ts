@@ -1,6 +1,6 @@
 import type { Command } from "../kv/command.ts";
 import type { Persist } from "../raft/batch.ts";
-import type { LogIndex, Term } from "../raft/entry.ts";
+import type { Entry, LogIndex, Term } from "../raft/entry.ts";
 import { INITIAL_HARD_STATE, type HardState } from "../raft/hard-state.ts";
 import type { Recovered } from "../storage/store.ts";
 import { require } from "./violation.ts";
@@ -11,6 +11,8 @@ import { require } from "./violation.ts";
  */
 export class DurableModel {
   #terms: Term[] = [];
+  /** "index/term" of every entry that ever was durable, also of those truncated since. */
+  readonly #wereDurable = new Set<string>();
   #hardState: HardState = INITIAL_HARD_STATE;
   /** What was last on its way, and may have arrived although nobody said so. */
   #underway: HardState = INITIAL_HARD_STATE;
@@ -23,6 +25,18 @@ export class DurableModel {
   /** The term of the entry that is durable at `index`: 0 at index 0, undefined where there is none. */
   termAt(index: LogIndex): Term | undefined {
     return index === 0 ? 0 : this.#terms[index - 1];
+  }
+
+  /** Whether that entry is durable or was, before it was truncated. */
+  wasDurable(index: LogIndex, term: Term): boolean {
+    return index === 0 || this.#wereDurable.has(`${index}/${term}`);
+  }
+
+  #remember(entries: readonly Entry<Command>[]): void {
+    for (const { index, term } of entries) {
+      // One that was appended and truncated in a single group never got to the disk.
+      if (this.#terms[index - 1] === term) this.#wereDurable.add(`${index}/${term}`);
+    }
   }
 
   /** A group is on its way: what it truncates may be gone from now on. */
@@ -40,6 +54,7 @@ export class DurableModel {
       if (write.kind === "truncate") this.#terms.length = write.from - 1;
       else for (const entry of write.entries) this.#terms[entry.index - 1] = entry.term;
     }
+    for (const write of writes) if (write.kind === "append") this.#remember(write.entries);
   }
 
   /** Somebody damaged the files: they may be refused, and nothing more is expected of them. */
@@ -67,5 +82,6 @@ export class DurableModel {
     this.#hardState = hardState;
     this.#underway = hardState;
     this.#terms = entries.map((entry) => entry.term);
+    this.#remember(entries);
   }
 }

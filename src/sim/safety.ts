@@ -97,15 +97,19 @@ export class Safety {
     });
   }
 
-  /** `id` is about to send a reply. It claims only what is durable. */
-  replying(id: ServerId, request: Request<Command>, reply: Reply): void {
+  /**
+   * `id` is about to send a reply. It claims only what is durable; or, when a later term has begun in the
+   * very turn in which the reply became due, what was: the network might have delayed it as well.
+   */
+  replying(id: ServerId, request: Request<Command>, reply: Reply, currentTerm: Term): void {
     if (request.kind === "requestVote" && reply.kind === "requestVoteReply") {
       if (!request.preVote && reply.voteGranted) this.#checkVote(id, request.term, request.candidateId);
     } else if (request.kind === "appendEntries" && reply.kind === "appendEntriesReply" && reply.success) {
       const last = request.prevLogIndex + request.entries.length;
       const term = request.entries.at(-1)?.term ?? request.prevLogTerm;
       const durableTerm = this.durable(id).termAt(last);
-      require("Acknowledged is durable", durableTerm === term, () => {
+      const overtaken = reply.term < currentTerm && this.durable(id).wasDurable(last, term);
+      require("Acknowledged is durable", durableTerm === term || overtaken, () => {
         return `server ${id} acknowledged entry ${last} of term ${term}; durable there: ${durableTerm ?? "nothing"}`;
       });
     }

@@ -249,7 +249,7 @@ export class SimServer implements Endpoint {
     const { safety, onFailure } = this.#parts;
     try {
       const answer = await answered;
-      safety.replying(this.id, request, answer);
+      safety.replying(this.id, request, answer, this.node?.status().currentTerm ?? 0);
       reply(answer);
     } catch (error) {
       // Refused is as good as lost; anything else is a bug.

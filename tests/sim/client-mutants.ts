@@ -1,0 +1,112 @@
+import type { Mutant } from "./mutant.ts";
+
+/** correctness.md, "Clients". */
+export const clientMutants: readonly Mutant[] = [
+  {
+    name: "routed-retry-applied-twice",
+    rule: "C1",
+    what: "A call that a frontend sends again takes effect again.",
+    file: "src/kv/retry-window.ts",
+    find: "if (this.#routedCalls.has(name)) return false;",
+    replace: "",
+  },
+  {
+    name: "request-retry-applied-twice",
+    rule: "C1",
+    what: "A request that a client sends again takes effect again.",
+    file: "src/kv/retry-window.ts",
+    find: "if (this.#requests.get(name)?.fingerprint === fingerprint) return false;",
+    replace: "",
+  },
+  {
+    name: "fingerprint-ignored",
+    rule: "C1",
+    what: "Another write under a pair that was used before is taken for a retry.",
+    file: "src/kv/retry-window.ts",
+    find: "if (this.#requests.get(name)?.fingerprint === fingerprint) return false;",
+    replace: "if (this.#requests.has(name)) return false;",
+  },
+  {
+    name: "retry-window-of-one",
+    rule: "C1",
+    what: "Only the last request and the last call are remembered.",
+    file: "src/kv/retry-window.ts",
+    find: "export const RETRY_WINDOW_CAPACITY = 65_536;",
+    replace: "export const RETRY_WINDOW_CAPACITY = 1;",
+  },
+  {
+    name: "names-not-saved",
+    rule: "C1",
+    what: "A call's name is not written to the log file, and so forgotten at a restart.",
+    file: "src/storage/log-record.ts",
+    find: "  if (routed !== null) {",
+    replace: "  if (routed !== null && routed.routerId < 0) {",
+  },
+  {
+    name: "repeat-writes-again",
+    rule: "C1",
+    what: "A retry is recognised and answered as one, but its value is set once more.",
+    file: "src/kv/state-machine.ts",
+    find: "if (!this.#retries.admit(index, command)) return REPEATED;\n    const { key, value } = command;",
+    replace:
+      "const { key, value } = command;\n    if (!this.#retries.admit(index, command)) {\n      this.#data.set(key, value);\n      return REPEATED;\n    }",
+  },
+  {
+    name: "acknowledged-when-logged",
+    rule: "C2",
+    what: "A put is answered when the leader has it in its log.",
+    file: "src/node/node.ts",
+    find: "      this.#clients.add(index, { term, bytes: byteLength, settle });\n",
+    replace: '      settle({ kind: "done", result: { kind: "applied" } });\n',
+  },
+  {
+    name: "unknown-called-not-leader",
+    rule: "C2",
+    what: "On step-down a client whose put is in the log is told that nothing was done.",
+    file: "src/node/waiting-clients.ts",
+    find: 'waiting.settle({ kind: "unknown", why });',
+    replace: 'waiting.settle({ kind: why === "" ? "overloaded" : "notLeader", leaderId: null });',
+  },
+  {
+    name: "unknown-proposed-again",
+    rule: "C2",
+    what: "A server whose put was not heard of again proposes it once more by itself.",
+    file: "src/node/node.ts",
+    find: "    const { index, term } = proposed;\n",
+    replace:
+      '    const { index, term } = proposed;\n    const { currentTerm } = this.#raft.status();\n    if (currentTerm > 2 && index % 5 === 0) this.#raft.propose({ kind: "command", command, byteLength });\n',
+  },
+  {
+    name: "followers-forget-names",
+    rule: "C3",
+    what: "Only the leader remembers which writes were done.",
+    file: "src/node/node.ts",
+    find: "else this.#clients.applied(index, term, machine.apply(index, payload.command));",
+    replace:
+      'else if (this.#raft.status().role === "leader") this.#clients.applied(index, term, machine.apply(index, payload.command));\n      else machine.apply(index, { ...payload.command, request: null, routed: null });',
+  },
+  {
+    name: "missing-is-empty",
+    rule: "C4",
+    what: "A key that was never written reads as the empty string.",
+    file: "src/kv/state-machine.ts",
+    find: "return this.#data.get(key);",
+    replace: 'return this.#data.get(key) ?? "";',
+  },
+  {
+    name: "clients-wait-for-lost-leadership",
+    rule: "C5",
+    what: "On step-down the waiting clients are not told.",
+    file: "src/node/node.ts",
+    find: "    this.#dismissClientsOfLostLeadership();\n",
+    replace: "",
+  },
+  {
+    name: "reads-before-noop",
+    rule: "R2",
+    what: "A new leader serves reads before it knows what was committed.",
+    file: "src/node/node.ts",
+    find: 'if (this.#parts.machine.appliedIndex < noopIndex) return { kind: "notReady" };',
+    replace: "",
+  },
+];

@@ -1,0 +1,20 @@
+/** All planted bugs. Whatever the simulation is to find has one here. */
+import { clientMutants } from "./client-mutants.ts";
+import { diskMutants } from "./disk-mutants.ts";
+import { electionMutants } from "./election-mutants.ts";
+import type { Mutant } from "./mutant.ts";
+import { replicationMutants } from "./replication-mutants.ts";
+
+export const MUTANTS: readonly Mutant[] = [
+  ...electionMutants,
+  ...replicationMutants,
+  ...diskMutants,
+  ...clientMutants,
+];
+
+/** Throws TypeError for a name that no mutant has. */
+export function mutantNamed(name: string): Mutant {
+  const mutant = MUTANTS.find((each) => each.name === name);
+  if (mutant === undefined) throw new TypeError(`there is no mutant ${name}`);
+  return mutant;
+}
