@@ -28,7 +28,9 @@ function recovered(hardState: HardState, entries: readonly Entry<Command>[]): Re
 /** Entries 1 and 2 and the hard state are said to be durable. */
 function model(): DurableModel {
   const model = new DurableModel();
-  model.finished(group(HARD_STATE, [{ kind: "append", entries: [noop(1, 1), noop(2, 3)] }]));
+  const persist = group(HARD_STATE, [{ kind: "append", entries: [noop(1, 1), noop(2, 3)] }]);
+  model.started(persist);
+  model.finished(persist);
   return model;
 }
 
@@ -46,7 +48,10 @@ test("E2: a vote that was durable is not another one after a restart", () => {
   const entries = [noop(1, 1), noop(2, 3)];
   expect(() => model().recovered(recovered({ currentTerm: 3, votedFor: 2 }, entries))).toThrow(/vote/);
   expect(() => model().recovered(recovered({ currentTerm: 3, votedFor: null }, entries))).toThrow(/vote/);
-  model().recovered(recovered({ currentTerm: 4, votedFor: 2 }, entries));
+  expect(() => model().recovered(recovered({ currentTerm: 4, votedFor: 2 }, entries))).toThrow(/vote/);
+  const voting = model();
+  voting.started(group({ currentTerm: 4, votedFor: 2 }, []));
+  voting.recovered(recovered({ currentTerm: 4, votedFor: 2 }, entries));
 });
 
 test("more than was promised may be there, and counts from then on", () => {
