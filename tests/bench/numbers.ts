@@ -6,7 +6,14 @@
 import { readFileSync } from "node:fs";
 import { Deployment } from "../cluster/deployment.ts";
 import { waitFor } from "../cluster/waiting.ts";
-import { getAtServer, percentile, putAtFrontend, putAtServer, type LoadOptions } from "./load.ts";
+import {
+  getAtServer,
+  percentile,
+  putAtFrontend,
+  putAtServer,
+  type LoadOptions,
+  type LoadResult,
+} from "./load.ts";
 
 interface Row {
   readonly what: string;
@@ -18,6 +25,8 @@ interface Row {
 const LOAD: LoadOptions = { clients: 64, valueBytes: 256, keys: 10_000, timeoutMs: 10_000 };
 const KILLS = 30;
 const ENTRIES = 200_000;
+/** A process that has just started still compiles its code. */
+const WARM_UP_MS = 40_000;
 const CLOCK_TICKS_PER_SECOND = 100;
 
 const rows: Row[] = [];
@@ -64,7 +73,7 @@ async function measureFailover(deployment: Deployment): Promise<void> {
 
 async function measureIdle(deployment: Deployment): Promise<void> {
   await deployment.startRaft(3);
-  await Bun.sleep(2000);
+  await Bun.sleep(WARM_UP_MS);
   const pids = [0, 1, 2].flatMap((id) => deployment.pids(id));
   const before = pids.map(cpuSeconds);
   const overSeconds = 10;
@@ -72,7 +81,7 @@ async function measureIdle(deployment: Deployment): Promise<void> {
   const cpu = Math.max(...pids.map((pid, i) => ((cpuSeconds(pid) - (before[i] ?? 0)) / overSeconds) * 100));
   const rss = Math.max(...pids.map(rssMegabytes));
   report(
-    "idle server, the largest of three",
+    "idle server after 40 s, the largest of three",
     "≤ 100 MB, ≤ 3 % of a core",
     `${rss.toFixed(0)} MB, ${cpu.toFixed(1)} %`,
     rss <= 100 && cpu <= 3,
@@ -88,13 +97,22 @@ async function measureLocalRead(deployment: Deployment): Promise<void> {
   report("local read, one client, sequential", "p50 < 1 ms", `p50 ${ms(p50)}`, p50 < 1);
 }
 
+/** The middle one of five short runs: on a shared machine any single one may be slow. */
+async function medianRun(address: string): Promise<LoadResult> {
+  const runs: LoadResult[] = [];
+  for (let i = 0; i < 5; i += 1) runs.push(await putAtServer(address, { ...LOAD, durationMs: 4000 }));
+  const [, , median] = runs.toSorted((a, b) => a.perSecond - b.perSecond);
+  if (median === undefined) throw new RangeError("five runs have a middle one");
+  return median;
+}
+
 /** Returns puts a second in a store that was empty before. */
 async function measureThroughput(deployment: Deployment): Promise<number> {
   await deployment.startRaft(3);
   const { id, term } = await deployment.leader(3);
   const address = deployment.server(id).address;
   await putAtServer(address, { ...LOAD, durationMs: 3000 });
-  const direct = await putAtServer(address, { ...LOAD, durationMs: 10_000 });
+  const direct = await medianRun(address);
   report(
     "puts, 64 clients at the leader, 256 B",
     "≥ 3,000 /s",
@@ -137,7 +155,7 @@ async function measureLongLog(deployment: Deployment, emptyPerSecond: number): P
   const { id } = await deployment.leader(3);
   const address = deployment.server(id).address;
   await putAtServer(address, { ...LOAD, durationMs: 3000 });
-  const { perSecond } = await putAtServer(address, { ...LOAD, durationMs: 10_000 });
+  const { perSecond } = await medianRun(address);
   const ratio = perSecond / emptyPerSecond;
   report("put throughput then, of an empty store's", "≥ 0.9", ratio.toFixed(2), ratio >= 0.9);
 }
