@@ -1,6 +1,6 @@
 /**
  * Measures the numbers that the README states and prints them as a table: `bun tests/bench/numbers.ts`,
- * or `make numbers`. It runs dist/raftkv as real processes in a directory under the system's temporary
+ * or `make numbers`; names of measurements as arguments choose among them. It runs dist/raftkv as real processes in a directory under the system's temporary
  * one, takes about four minutes, and exits with 1 when a number falls short.
  */
 import { readFileSync } from "node:fs";
@@ -89,6 +89,7 @@ async function measureIdle(deployment: Deployment): Promise<void> {
 }
 
 async function measureLocalRead(deployment: Deployment): Promise<void> {
+  await deployment.startRaft(3);
   const { id } = await deployment.leader(3);
   const address = deployment.server(id).address;
   await getAtServer(address, { ...LOAD, clients: 1, operations: 500 });
@@ -106,8 +107,7 @@ async function medianRun(address: string): Promise<LoadResult> {
   return median;
 }
 
-/** Returns puts a second in a store that was empty before. */
-async function measureThroughput(deployment: Deployment): Promise<number> {
+async function measureThroughput(deployment: Deployment): Promise<void> {
   await deployment.startRaft(3);
   const { id, term } = await deployment.leader(3);
   const address = deployment.server(id).address;
@@ -129,10 +129,9 @@ async function measureThroughput(deployment: Deployment): Promise<number> {
   await putAtServer(address, { ...LOAD, durationMs: 60_000 });
   const after = await deployment.leader(3);
   report("elections in 60 s of full load", "0", String(after.term - term), after.term === term);
-  return direct.perSecond;
 }
 
-async function measureLongLog(deployment: Deployment, emptyPerSecond: number): Promise<void> {
+async function measureLongLog(deployment: Deployment): Promise<void> {
   await deployment.startRaft(3);
   let lastLogIndex = 0;
   while (lastLogIndex < ENTRIES) {
@@ -152,12 +151,19 @@ async function measureLongLog(deployment: Deployment, emptyPerSecond: number): P
     tookMs <= 3000,
   );
   await started;
-  const { id } = await deployment.leader(3);
-  const address = deployment.server(id).address;
-  await putAtServer(address, { ...LOAD, durationMs: 3000 });
-  const { perSecond } = await medianRun(address);
-  const ratio = perSecond / emptyPerSecond;
+  const long = await warmThroughput(deployment);
+  await deployment.startRaft(3);
+  // One right after the other: the machine's own speed changes in minutes by more than what is asked.
+  const ratio = long / (await warmThroughput(deployment));
   report("put throughput then, of an empty store's", "≥ 0.9", ratio.toFixed(2), ratio >= 0.9);
+}
+
+/** Puts a second at the leader, once its code is warm. */
+async function warmThroughput(deployment: Deployment): Promise<number> {
+  const { id } = await deployment.leader(3);
+  const { address } = deployment.server(id);
+  await putAtServer(address, { ...LOAD, durationMs: 3000 });
+  return (await medianRun(address)).perSecond;
 }
 
 /** User and system time of a process so far. */
@@ -171,15 +177,22 @@ function rssMegabytes(pid: number): number {
   return Number(line?.[1]) / 1024;
 }
 
+const MEASUREMENTS: Readonly<Record<string, (deployment: Deployment) => Promise<void>>> = {
+  start: measureStart,
+  failover: measureFailover,
+  idle: measureIdle,
+  "local-read": measureLocalRead,
+  throughput: measureThroughput,
+  "long-log": measureLongLog,
+};
+
+const chosen = process.argv.slice(2);
 const deployment = await Deployment.create();
 try {
   await deployment.startFrontend();
-  await measureStart(deployment);
-  await measureFailover(deployment);
-  await measureIdle(deployment);
-  await measureLocalRead(deployment);
-  const perSecond = await measureThroughput(deployment);
-  await measureLongLog(deployment, perSecond);
+  for (const [name, measure] of Object.entries(MEASUREMENTS)) {
+    if (chosen.length === 0 || chosen.includes(name)) await measure(deployment);
+  }
 } finally {
   await deployment.close();
 }
