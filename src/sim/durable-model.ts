@@ -16,7 +16,6 @@ export class DurableModel {
   #hardState: HardState = INITIAL_HARD_STATE;
   /** What was last on its way, and may have arrived although nobody said so. */
   #underway: HardState = INITIAL_HARD_STATE;
-  #claims = true;
 
   get hardState(): HardState {
     return this.#hardState;
@@ -57,28 +56,19 @@ export class DurableModel {
     for (const write of writes) if (write.kind === "append") this.#remember(write.entries);
   }
 
-  /** Somebody damaged the files: they may be refused, and nothing more is expected of them. */
-  damaged(): void {
-    this.#claims = false;
-  }
-
   /** P1: whatever was durable is there after a restart. What is there beyond that is durable now. */
   recovered({ hardState, entries }: Recovered): void {
-    if (this.#claims) {
-      const known = [this.#hardState, this.#underway];
-      const isKnown = known.some(
-        ({ currentTerm, votedFor }) =>
-          currentTerm === hardState.currentTerm && votedFor === hardState.votedFor,
-      );
-      require("Recovery", isKnown, () => {
-        return `term and vote were ${JSON.stringify(this.#hardState)}, recovered as ${JSON.stringify(hardState)}`;
-      });
-      const lost = this.#terms.findIndex((term, at) => entries[at]?.term !== term);
-      require("Recovery", lost < 0, () => {
-        return `entry ${lost + 1} of term ${this.#terms[lost]} was durable; recovered: ${entries[lost]?.term ?? "nothing"}`;
-      });
-    }
-    this.#claims = true;
+    const known = [this.#hardState, this.#underway];
+    const isKnown = known.some(
+      ({ currentTerm, votedFor }) => currentTerm === hardState.currentTerm && votedFor === hardState.votedFor,
+    );
+    require("Recovery", isKnown, () => {
+      return `term and vote were ${JSON.stringify(this.#hardState)}, recovered as ${JSON.stringify(hardState)}`;
+    });
+    const lost = this.#terms.findIndex((term, at) => entries[at]?.term !== term);
+    require("Recovery", lost < 0, () => {
+      return `entry ${lost + 1} of term ${this.#terms[lost]} was durable; recovered: ${entries[lost]?.term ?? "nothing"}`;
+    });
     this.#hardState = hardState;
     this.#underway = hardState;
     this.#terms = entries.map((entry) => entry.term);
