@@ -32,13 +32,15 @@ export class Safety {
   readonly #durable = new Map<ServerId, DurableModel>();
   readonly #before = new Map<ServerId, RaftStatus>();
   readonly #leaders = new Map<Term, ServerId>();
-  /** How much had been committed when the leader of a term was elected. */
+  /** How much had been committed in earlier terms when the leader of a term was elected. */
   readonly #committedBefore = new Map<Term, LogIndex>();
   readonly #votes = new Map<string, ServerId>();
   /** By index and term: what stands there, and the term before it. */
   readonly #entries = new Map<string, { readonly entry: Entry<Command>; readonly previousTerm: Term }>();
   /** By index - 1. */
   readonly #committed: Entry<Command>[] = [];
+  /** In which term each of them was committed; whoever sees it first is the leader that did it. Never falls. */
+  readonly #committedIn: Term[] = [];
   readonly #applied: (Applied | null)[] = [];
   readonly #names = new Set<string>();
   readonly #values = new Set<string>();
@@ -165,8 +167,11 @@ export class Safety {
     require("Election Safety", count >= majority(this.#servers), () => {
       return `server ${id} leads term ${term} with ${count} votes of ${this.#servers}`;
     });
-    this.#committedBefore.set(term, this.#committed.length);
-    for (const entry of this.#committed) {
+    // Stopped with the votes in its sockets, it may win its term long after a later one has committed more.
+    const later = this.#committedIn.findIndex((inTerm) => inTerm >= term);
+    const before = later < 0 ? this.#committed : this.#committed.slice(0, later);
+    this.#committedBefore.set(term, before.length);
+    for (const entry of before) {
       const has = status.lastLogIndex >= entry.index && checked.entryAt(entry.index).term === entry.term;
       require("Leader Completeness", has, () => {
         return `server ${id} leads term ${term} without entry ${entry.index} of term ${entry.term}, which was committed`;
@@ -208,6 +213,7 @@ export class Safety {
       return;
     }
     this.#committed[index - 1] = entry;
+    this.#committedIn[index - 1] = currentTerm;
     const holders = [...this.#durable.values()].filter((model) => model.termAt(index) === term).length;
     require("Committed is durable on a quorum", holders >= majority(this.#servers), () => {
       return `server ${id} committed entry ${index} of term ${term} in term ${currentTerm}, durable on ${holders} of ${this.#servers}`;
