@@ -16,6 +16,8 @@ export type ErrorCode =
   | "failedPrecondition"
   /** A file is damaged: something that was once complete is not what was written. */
   | "corruption"
+  /** There is no room on the disk. Nothing was done; it may be tried again. */
+  | "diskFull"
   /** The operating system refused: a file, a port, a process. */
   | "io"
   /** None of the above; a bug or an environment nobody thought of. */

@@ -4,19 +4,24 @@
  *   1. `requests` and `replies` may leave at once, in parallel with 2: nothing in them claims durability.
  *   2. `persist` is made durable, whole and in order; then the core is told `persisted(sequence)`.
  *      Only then, in a later batch, does it release votes, append replies and its own acknowledgement.
- *   3. `committed` is applied in order. It is durable on a majority, perhaps not yet here.
+ *   3. `install` replaces the state; then `committed` is applied in order. It is durable on a majority, perhaps not yet here.
  */
 import type { Entry, LogIndex, ServerId } from "./entry.ts";
 import type { RaftEvent } from "./event.ts";
 import type { HardState } from "./hard-state.ts";
 import type { Reply, Request } from "./message.ts";
+import type { SnapshotPosition } from "./snapshot-position.ts";
 
 /** A change to the log on disk. */
 export type LogWrite<C> =
   /** `entries` follow the log's last entry without a gap. */
   | { readonly kind: "append"; readonly entries: readonly Entry<C>[] }
   /** The entry at `from` and all after it go; `from` is at least 1 and at most the last index. */
-  | { readonly kind: "truncate"; readonly from: LogIndex };
+  | { readonly kind: "truncate"; readonly from: LogIndex }
+  /** The prepared snapshot becomes the one that counts; then entries up to `through` (<= its index) may go. */
+  | { readonly kind: "compact"; readonly snapshot: SnapshotPosition; readonly through: LogIndex }
+  /** The received snapshot becomes the one that counts; then the whole log goes and goes on after it. */
+  | { readonly kind: "install"; readonly snapshot: SnapshotPosition };
 
 /** What has to be durable, in this order: hard state first, then the writes one after the other. */
 export interface Persist<C> {
@@ -43,6 +48,11 @@ export interface Batch<C> {
   readonly replies: readonly OutgoingReply[];
   /** null: nothing to write. */
   readonly persist: (Persist<C> & { readonly sequence: number }) | null;
+  /**
+   * The state machine is to become what this snapshot holds, before `committed` is applied; null mostly. It
+   * is one that was given to the core in an InstallSnapshot, so the driver has it.
+   */
+  readonly install: SnapshotPosition | null;
   /** In order and contiguous with what earlier batches held. */
   readonly committed: readonly Entry<C>[];
   /** What happened, in order; for logs and traces only. */

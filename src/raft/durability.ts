@@ -2,6 +2,7 @@ import { assert } from "../base/assert.ts";
 import type { LogWrite, Persist } from "./batch.ts";
 import type { LogIndex } from "./entry.ts";
 import type { HardState } from "./hard-state.ts";
+import type { SnapshotPosition } from "./snapshot-position.ts";
 
 /** What will have been written when everything up to `sequence` is durable. */
 interface Mark {
@@ -20,7 +21,7 @@ export class Durability<C> {
   #persistedSequence = 0;
   #hardStateSequence = 0;
   #durableIndex: LogIndex;
-  /** Ascending; one a group that appended and is not durable yet. */
+  /** Ascending; one a group that appended or installed and is not durable yet. */
   #marks: Mark[] = [];
 
   /** `durableIndex`: the end of the log that recovery found. */
@@ -44,16 +45,35 @@ export class Durability<C> {
 
   append(write: Extract<LogWrite<C>, { kind: "append" }>): void {
     this.#writes.push(write);
+    this.#mark(write.entries.at(-1)?.index ?? 0);
+  }
+
+  truncate(from: LogIndex): void {
+    this.#writes.push({ kind: "truncate", from });
+    this.#forgetFrom(from);
+  }
+
+  compact(snapshot: SnapshotPosition, through: LogIndex): void {
+    this.#writes.push({ kind: "compact", snapshot, through });
+  }
+
+  /** The log goes, and `snapshot` stands for it; up to `commitIndex` it was what the snapshot holds as well. */
+  install(snapshot: SnapshotPosition, commitIndex: LogIndex): void {
+    this.#writes.push({ kind: "install", snapshot });
+    this.#forgetFrom(commitIndex + 1);
+    this.#mark(snapshot.index);
+  }
+
+  /** The log will be durable up to here with the group that is being collected. */
+  #mark(lastIndex: LogIndex): void {
     const sequence = this.#takenSequence + 1;
-    const lastIndex = write.entries.at(-1)?.index ?? 0;
     const mark = this.#marks.at(-1);
     if (mark?.sequence === sequence) mark.lastIndex = lastIndex;
     else this.#marks.push({ sequence, lastIndex });
   }
 
   /** What a late fsync of the removed entries will say must not count for what replaces them. */
-  truncate(from: LogIndex): void {
-    this.#writes.push({ kind: "truncate", from });
+  #forgetFrom(from: LogIndex): void {
     this.#durableIndex = Math.min(this.#durableIndex, from - 1);
     for (const mark of this.#marks) mark.lastIndex = Math.min(mark.lastIndex, from - 1);
   }

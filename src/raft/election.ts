@@ -17,7 +17,26 @@ export function tickElection<C>(state: RaftState<C>): void {
   // A disk slower than the timeout must not start one election after the other and announce none.
   if (state.role.kind === "candidate" && !state.role.announced) return;
   state.electionElapsedTicks += 1;
-  if (state.electionTimedOut) becomePreCandidate(state);
+  if (!state.electionTimedOut) return;
+  if (takesPart(state)) becomePreCandidate(state);
+  else forgetLeader(state);
+}
+
+/** Not without room for what a candidate and a leader have to save, nor after having forgotten votes and entries. */
+function takesPart<C>(state: RaftState<C>): boolean {
+  return !state.diskFull && !state.abstains;
+}
+
+/** The leader is silent, and this server cannot take its place. */
+function forgetLeader<C>(state: RaftState<C>): void {
+  state.resetElectionTimer();
+  state.role = { kind: "follower", leaderId: null };
+}
+
+/** Called when the disk has become full: whoever stands for election withdraws. */
+export function withdraw<C>(state: RaftState<C>): void {
+  const { kind } = state.role;
+  if (kind === "preCandidate" || kind === "candidate") state.stepDown(state.currentTerm, "diskFull");
 }
 
 function becomePreCandidate<C>(state: RaftState<C>): void {
@@ -82,6 +101,7 @@ export function handleRequestVote<C>(state: RaftState<C>, rpc: RpcId, request: R
 /** Granted, it carries the term that was asked about; refused, our own, from which the other may learn. */
 function preVoteReply<C>(state: RaftState<C>, request: RequestVote): RequestVoteReply {
   const voteGranted =
+    takesPart(state) &&
     !hearsLeader(state) &&
     (request.term > state.currentTerm
       ? state.log.isUpToDate(request.lastLogIndex, request.lastLogTerm)
@@ -92,7 +112,7 @@ function preVoteReply<C>(state: RaftState<C>, request: RequestVote): RequestVote
 
 /** Raft figure 2, RequestVote RPC, receiver implementation. */
 function mayVoteFor<C>(state: RaftState<C>, request: RequestVote): boolean {
-  if (request.term !== state.currentTerm) return false;
+  if (state.abstains || request.term !== state.currentTerm) return false;
   if (state.votedFor !== null && state.votedFor !== request.candidateId) return false;
   return state.log.isUpToDate(request.lastLogIndex, request.lastLogTerm);
 }

@@ -8,7 +8,15 @@ export type RaftEvent =
   | { readonly kind: "becameLeader"; readonly term: Term }
   | { readonly kind: "leaderKnown"; readonly term: Term; readonly leaderId: ServerId }
   | { readonly kind: "truncated"; readonly from: LogIndex; readonly lastIndex: LogIndex }
+  /** The log up to `through` is gone from memory; a snapshot stands for it. */
+  | { readonly kind: "compacted"; readonly through: LogIndex; readonly snapshotIndex: LogIndex }
+  /** A leader's snapshot has taken the place of the state and the whole log. */
+  | { readonly kind: "installed"; readonly index: LogIndex; readonly term: Term }
+  /** A follower no longer holds what it had acknowledged, past `matchIndex`: its disk lost it. */
+  | { readonly kind: "followerLostEntries"; readonly followerId: ServerId; readonly matchIndex: LogIndex }
+  /** A server that had lost its disk has caught up, and votes again. */
+  | { readonly kind: "votesAgain"; readonly term: Term }
   /** An AppendEntries contradicts what is committed, or comes from a second leader of our own term. */
   | { readonly kind: "refused"; readonly leaderId: ServerId; readonly term: Term; readonly why: string };
 
-export type StepDownReason = "higherTerm" | "otherLeader" | "noQuorum" | "lostElection";
+export type StepDownReason = "higherTerm" | "otherLeader" | "noQuorum" | "lostElection" | "diskFull";

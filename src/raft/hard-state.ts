@@ -6,7 +6,12 @@ export interface HardState {
   readonly currentTerm: Term;
   /** Who got this server's vote in `currentTerm`; null when nobody did. Once set, it stays for the term. */
   readonly votedFor: ServerId | null;
+  /**
+   * A server whose disk was lost and that was made anew has forgotten votes and entries. It neither votes nor
+   * stands for election until an entry of a later term than this is committed and durable here; 0: it does.
+   */
+  readonly abstainsThrough: Term;
 }
 
 /** A server that has never taken part in anything. */
-export const INITIAL_HARD_STATE: HardState = { currentTerm: 0, votedFor: null };
+export const INITIAL_HARD_STATE: HardState = { currentTerm: 0, votedFor: null, abstainsThrough: 0 };

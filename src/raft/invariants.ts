@@ -6,13 +6,24 @@
 import type { LogIndex, Term } from "./entry.ts";
 import type { RaftStatus } from "./raft.ts";
 
-/** Terms of the log's entries, for whom a status is not enough. */
-export type TermAt = (index: LogIndex) => Term;
+/** Terms of the log's entries, as Raft.termAt. */
+export type TermAt = (index: LogIndex) => Term | null;
 
 export function stateViolations(status: RaftStatus, termAt: TermAt): readonly string[] {
   const { commitIndex, lastLogIndex, durableIndex, currentTerm, role, noopIndex, votedFor } = status;
-  const lastTerm = lastLogIndex === 0 ? 0 : termAt(lastLogIndex);
+  const { firstLogIndex, snapshotIndex } = status;
+  const lastTerm = termAt(lastLogIndex);
+  if (lastTerm === null) return [`nobody knows the term of the log's last entry ${lastLogIndex}`];
   return failing([
+    [
+      firstLogIndex <= snapshotIndex + 1,
+      `the log begins at ${firstLogIndex}, after a gap behind the snapshot at ${snapshotIndex}`,
+    ],
+    [snapshotIndex <= commitIndex, `the snapshot at ${snapshotIndex} is past commitIndex ${commitIndex}`],
+    [
+      snapshotIndex <= lastLogIndex,
+      `the log ends at ${lastLogIndex}, before the snapshot at ${snapshotIndex}`,
+    ],
     [commitIndex <= lastLogIndex, `commitIndex ${commitIndex} is past the log's end ${lastLogIndex}`],
     [durableIndex <= lastLogIndex, `durableIndex ${durableIndex} is past the log's end ${lastLogIndex}`],
     [lastTerm <= currentTerm, `the log's last term ${lastTerm} is above currentTerm ${currentTerm}`],
@@ -36,6 +47,14 @@ export function stepViolations(before: RaftStatus, after: RaftStatus): readonly 
     [
       after.commitIndex >= before.commitIndex,
       `commitIndex fell from ${before.commitIndex} to ${after.commitIndex}`,
+    ],
+    [
+      after.snapshotIndex >= before.snapshotIndex,
+      `the snapshot went back from ${before.snapshotIndex} to ${after.snapshotIndex}`,
+    ],
+    [
+      after.firstLogIndex >= before.firstLogIndex,
+      `the log's beginning went back from ${before.firstLogIndex} to ${after.firstLogIndex}`,
     ],
     [!stillLeads || after.lastLogIndex >= before.lastLogIndex, "Leader Append-Only: a leader's log shrank"],
     [

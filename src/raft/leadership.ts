@@ -8,6 +8,7 @@ import type { AppendEntries, AppendEntriesReply } from "./message.ts";
 import { Progress } from "./progress.ts";
 import { hasMajority, reachedByMajority } from "./quorum.ts";
 import type { Leader } from "./role.ts";
+import { needsSnapshot, sendSnapshot } from "./snapshotting.ts";
 import type { RaftState } from "./state.ts";
 
 /** The winner of an election. Its first entry is a no-op of its own term (Raft §8). */
@@ -29,6 +30,10 @@ export function tickLeader<C>(state: RaftState<C>, leader: Leader<C>): void {
     state.stepDown(state.currentTerm, "noQuorum");
     return;
   }
+  if (state.diskFull && othersHaveRoom(state, leader)) {
+    state.stepDown(state.currentTerm, "diskFull");
+    return;
+  }
   leader.heartbeatElapsedTicks += 1;
   if (leader.heartbeatElapsedTicks < state.options.heartbeatTicks) return;
   for (const progress of leader.progress.values()) progress.paused = false;
@@ -37,21 +42,45 @@ export function tickLeader<C>(state: RaftState<C>, leader: Leader<C>): void {
 
 /** Dissertation §6.2: a leader that hears no majority for an election timeout makes way. */
 function hearsMajority<C>(state: RaftState<C>, leader: Leader<C>): boolean {
-  const oldest = state.nowTick - state.options.electionTimeoutMaxTicks;
-  const heard = [...leader.progress].filter(([, progress]) => progress.lastContactTick > oldest);
-  return hasMajority(state.options.voters, new Set([state.id, ...heard.map(([peer]) => peer)]));
+  const heard = heardLately(state, leader).map(([peer]) => peer);
+  return hasMajority(state.options.voters, new Set([state.id, ...heard]));
 }
 
-/** A heartbeat speaks of what is known to match, so it neither probes nor can it be refused by the log. */
+/**
+ * Whether the others can go on without this server; otherwise it leads on, so that reads do. That there was
+ * room says little when all disks fill at once: they have to hold what this server could not write.
+ */
+function othersHaveRoom<C>(state: RaftState<C>, leader: Leader<C>): boolean {
+  const able = heardLately(state, leader).filter(
+    ([, progress]) => progress.hasRoom && progress.matchIndex === state.log.lastIndex,
+  );
+  return hasMajority(state.options.voters, new Set(able.map(([peer]) => peer)));
+}
+
+function heardLately<C>(
+  state: RaftState<C>,
+  leader: Leader<C>,
+): readonly (readonly [ServerId, Progress<C>])[] {
+  const oldest = state.nowTick - state.options.electionTimeoutMaxTicks;
+  return [...leader.progress].filter(([, progress]) => progress.lastContactTick > oldest);
+}
+
+/** A heartbeat speaks of what is known to match, so it does not probe, and no sound log refuses it. */
 export function sendHeartbeats<C>(state: RaftState<C>, leader: Leader<C>): void {
   leader.heartbeatElapsedTicks = 0;
   for (const [peer, progress] of leader.progress) {
-    sendAppendEntries(state, peer, progress, heartbeat(state, progress));
+    progress.heartbeat = heartbeat(state, progress);
+    sendAppendEntries(state, peer, progress, progress.heartbeat);
   }
 }
 
 function heartbeat<C>(state: RaftState<C>, progress: Progress<C>): AppendEntries<C> {
-  return appendEntries(state, progress.matchIndex, 0);
+  return appendEntries(state, heartbeatIndex(state, progress), 0);
+}
+
+/** What matches, and has not gone from the leader's own log; 0, where all logs agree, when there is no such entry. */
+function heartbeatIndex<C>(state: RaftState<C>, { matchIndex }: Progress<C>): LogIndex {
+  return matchIndex < state.log.base.index ? 0 : matchIndex;
 }
 
 /** At most `maxEntries` entries that follow `prevLogIndex`. */
@@ -87,14 +116,18 @@ function lastIndexOf(request: AppendEntries<unknown>): LogIndex {
 /** Once a turn: sends every follower what it lacks, within its window. */
 export function replicate<C>(state: RaftState<C>, leader: Leader<C>): void {
   for (const [peer, progress] of leader.progress) {
-    while (progress.mayReplicate(state.options.maxInflight)) {
+    while (progress.mayReplicate(progress.hasRoom ? state.options.maxInflight : 1)) {
+      if (needsSnapshot(state, progress)) {
+        sendSnapshot(state, peer, progress);
+        break;
+      }
       const isProbe = progress.state === "probe";
       if (!isProbe && progress.nextIndex > state.log.lastIndex) break;
       const request = appendEntries(state, progress.nextIndex - 1, state.options.maxBatchEntries);
       progress.sent(request);
       sendAppendEntries(state, peer, progress, request);
     }
-    const usable = Math.min(state.commitIndex, progress.matchIndex);
+    const usable = Math.min(state.commitIndex, heartbeatIndex(state, progress));
     if (!progress.paused && progress.inflight === 0 && progress.sentCommit < usable) {
       sendAppendEntries(state, peer, progress, heartbeat(state, progress));
     }
@@ -111,13 +144,19 @@ export function handleAppendEntriesReply<C>(
     if (state.isPlausible(reply.term)) state.stepDown(reply.term, "higherTerm");
     return;
   }
-  const progress = progressOf(state, from, request);
+  const progress = state.progressOf(from, request.term);
   if (progress === null) return;
   const settled = progress.settled(request);
   if (reply.term < state.currentTerm) return;
   progress.lastContactTick = state.nowTick;
-  progress.paused = false;
-  if (reply.success) {
+  progress.hasRoom = !reply.diskFull;
+  // That it is there is no reason to try again at once what it could not take: a snapshot, or anything at all.
+  if (progress.hasRoom && !needsSnapshot(state, progress)) progress.paused = false;
+  const lostFrom = reply.success ? null : progress.lostFrom(request, reply);
+  if (lostFrom !== null) {
+    progress.lostEntries(lostFrom - 1);
+    state.events.push({ kind: "followerLostEntries", followerId: from, matchIndex: lostFrom - 1 });
+  } else if (reply.success) {
     progress.matched(lastIndexOf(request));
     advanceCommitIndex(state);
   } else if (
@@ -126,6 +165,7 @@ export function handleAppendEntriesReply<C>(
   ) {
     // Overtaken by one that succeeded, it may speak of the past; but what it carried did not arrive.
     progress.backOff(nextIndexAfterConflict(state, request, reply));
+    if (!progress.hasRoom) progress.paused = true;
   }
 }
 
@@ -135,7 +175,7 @@ export function handleAppendEntriesLost<C>(
   to: ServerId,
   request: AppendEntries<C>,
 ): void {
-  const progress = progressOf(state, to, request);
+  const progress = state.progressOf(to, request.term);
   if (progress === null) return;
   const settled = progress.settled(request);
   if (settled === "nothing" || (settled === "inflight" && lastIndexOf(request) <= progress.matchIndex))
@@ -145,19 +185,13 @@ export function handleAppendEntriesLost<C>(
   progress.paused = true;
 }
 
-/** null when the request belongs to another leadership, or the server is no follower of ours. */
-function progressOf<C>(state: RaftState<C>, peer: ServerId, request: AppendEntries<C>): Progress<C> | null {
-  if (state.role.kind !== "leader" || request.term !== state.currentTerm) return null;
-  return state.role.progress.get(peer) ?? null;
-}
-
-/** Raft §5.3, last paragraph: one step back a term, not one an entry. */
+/** Raft §5.3, last paragraph: one step back a term, not one an entry; none where there was merely no room. */
 function nextIndexAfterConflict<C>(
   state: RaftState<C>,
   request: AppendEntries<C>,
   reply: AppendEntriesReply,
 ): LogIndex {
-  if (reply.conflict === null) return request.prevLogIndex;
+  if (reply.conflict === null) return request.prevLogIndex + (reply.diskFull ? 1 : 0);
   const { index, term } = reply.conflict;
   const afterTerm = state.log.firstIndexOfTerm(term + 1);
   const leaderHasTerm = term > 0 && state.log.termAt(afterTerm - 1) === term;

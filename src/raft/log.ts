@@ -1,38 +1,62 @@
 import { assert, defined } from "../base/assert.ts";
 import { entryByteLength, type Entry, type LogIndex, type Term } from "./entry.ts";
+import type { SnapshotPosition } from "./snapshot-position.ts";
 
-/** The replicated log of one server, in memory: entries 1..lastIndex without a gap, terms never falling. */
+/**
+ * The replicated log of one server, in memory: entries base.index + 1 to lastIndex without a gap, terms never
+ * falling. What stood at the base and below is in a snapshot, and gone from here (Raft §7).
+ */
 export class Log<C> {
-  readonly #entries: Entry<C>[];
+  #base: SnapshotPosition;
+  #entries: Entry<C>[] = [];
 
-  /** Takes what recovery found, from index 1. */
-  constructor(entries: readonly Entry<C>[]) {
-    this.#entries = [];
+  /** Takes what recovery found: what follows `base`. */
+  constructor(base: SnapshotPosition, entries: readonly Entry<C>[]) {
+    this.#base = base;
     this.append(entries);
   }
 
-  /** 0 when the log is empty. */
+  /** The entry before the first one that is here; ORIGIN when none has gone. */
+  get base(): SnapshotPosition {
+    return this.#base;
+  }
+
+  /** That of the base when no entry is here. */
   get lastIndex(): LogIndex {
-    return this.#entries.length;
+    return this.#base.index + this.#entries.length;
   }
 
-  /** 0 when the log is empty. */
+  /** That of the base when no entry is here. */
   get lastTerm(): Term {
-    return this.#entries.at(-1)?.term ?? 0;
+    return this.#entries.at(-1)?.term ?? this.#base.term;
   }
 
-  /** The term at `index`; 0 at index 0; null past the log's end. */
+  /** The term at `index`; 0 at index 0; null where it is not known: below the base, and past the log's end. */
   termAt(index: LogIndex): Term | null {
     if (index === 0) return 0;
-    return this.#entries[index - 1]?.term ?? null;
+    if (index === this.#base.index) return this.#base.term;
+    return this.#entries[index - this.#base.index - 1]?.term ?? null;
   }
 
+  /** Whether a leader's claim to hold this agrees with our log. Below the base all is committed, and so it does. */
+  matches({ index, term }: SnapshotPosition): boolean {
+    const ours = this.termAt(index);
+    return ours === term || (ours === null && index < this.#base.index);
+  }
+
+  /** Only above the base. */
   entryAt(index: LogIndex): Entry<C> {
-    return defined(this.#entries[index - 1], `no entry ${index} in a log of ${this.lastIndex}`);
+    const { index: base } = this.#base;
+    return defined(
+      this.#entries[index - base - 1],
+      `no entry ${index} in a log of ${base + 1}..${this.lastIndex}`,
+    );
   }
 
-  /** Entries `from`, `from` + 1, … within both bounds, but at least one when there is one. */
+  /** Entries `from`, `from` + 1, … within both bounds, but at least one when there is one. Only above the base. */
   slice(from: LogIndex, maxEntries: number, maxBytes: number): readonly Entry<C>[] {
+    const first = this.#base.index + 1;
+    assert(from >= first, `entry ${from} of a log that begins at ${first}`);
     const end = Math.min(this.lastIndex, from + maxEntries - 1);
     let bytes = 0;
     let to = from;
@@ -41,7 +65,7 @@ export class Log<C> {
       if (bytes > maxBytes && to > from) break;
       to += 1;
     }
-    return this.#entries.slice(from - 1, to - 1);
+    return this.#entries.slice(from - first, to - first);
   }
 
   /** Adds entries that follow the last one. */
@@ -55,8 +79,23 @@ export class Log<C> {
 
   /** Removes the entry at `from` and all that follow. */
   truncate(from: LogIndex): void {
-    assert(from >= 1 && from <= this.lastIndex, `cannot truncate ${from} of ${this.lastIndex}`);
-    this.#entries.length = from - 1;
+    assert(from > this.#base.index && from <= this.lastIndex, `cannot truncate ${from} of ${this.lastIndex}`);
+    this.#entries.length = from - this.#base.index - 1;
+  }
+
+  /** Forgets the entry at `through` and all before it. */
+  compact(through: LogIndex): void {
+    const { index } = this.#base;
+    assert(through >= index && through <= this.lastIndex, `cannot compact ${through} of ${this.lastIndex}`);
+    const term = defined(this.termAt(through), "an entry within the log");
+    this.#entries = this.#entries.slice(through - index);
+    this.#base = { index: through, term };
+  }
+
+  /** Forgets everything; goes on after `base`. */
+  reset(base: SnapshotPosition): void {
+    this.#base = base;
+    this.#entries = [];
   }
 
   /** Raft §5.4.1: whether a log that ends like this is at least as up to date as ours. */
@@ -64,9 +103,9 @@ export class Log<C> {
     return lastTerm > this.lastTerm || (lastTerm === this.lastTerm && lastIndex >= this.lastIndex);
   }
 
-  /** The first index whose term is at least `term`; lastIndex + 1 when there is none. */
+  /** The first index above the base whose term is at least `term`; lastIndex + 1 when there is none. */
   firstIndexOfTerm(term: Term): LogIndex {
-    let low = 1;
+    let low = this.#base.index + 1;
     let high = this.lastIndex + 1;
     while (low < high) {
       const middle = Math.floor((low + high) / 2);

@@ -2,6 +2,7 @@
  * The RPCs of Raft (figure 2) as values. A request and its reply belong together: whoever receives a
  * reply is given the request that it answers, so replies carry no echo of it.
  */
+import type { SnapshotPosition } from "./snapshot-position.ts";
 import type { Entry, LogIndex, ServerId, Term } from "./entry.ts";
 
 export interface RequestVote {
@@ -38,6 +39,8 @@ export interface AppendEntriesReply {
   readonly success: boolean;
   /** Where the logs part, when they do; null with success, or from a server that gives no hint. */
   readonly conflict: Conflict | null;
+  /** The server has no room on its disk at the moment, and so cannot take over as leader. */
+  readonly diskFull: boolean;
 }
 
 /** A follower's hint for the leader's back-off, a term at a time (Raft §5.3, end). */
@@ -48,5 +51,23 @@ export interface Conflict {
   readonly term: Term;
 }
 
-export type Request<C> = RequestVote | AppendEntries<C>;
-export type Reply = RequestVoteReply | AppendEntriesReply;
+/**
+ * Raft figure 13, as one message: to the core a transfer is a single request. How the snapshot's bytes get
+ * across, in chunks, is the driver's concern; it hands this to the receiver's core when it has them all.
+ */
+export interface InstallSnapshot {
+  readonly kind: "installSnapshot";
+  readonly term: Term;
+  readonly leaderId: ServerId;
+  readonly snapshot: SnapshotPosition;
+}
+
+export interface InstallSnapshotReply {
+  readonly kind: "installSnapshotReply";
+  readonly term: Term;
+  /** Everything up to the snapshot's index is here, durably, by the snapshot or without it. */
+  readonly success: boolean;
+}
+
+export type Request<C> = RequestVote | AppendEntries<C> | InstallSnapshot;
+export type Reply = RequestVoteReply | AppendEntriesReply | InstallSnapshotReply;

@@ -1,30 +1,39 @@
+import { assert } from "../base/assert.ts";
 import type { LogIndex } from "./entry.ts";
-import type { AppendEntries } from "./message.ts";
+import type { AppendEntries, AppendEntriesReply, InstallSnapshot } from "./message.ts";
 
 /**
  * What a leader knows of one follower.
  *
  * - `probe`: where the logs part is not known. One AppendEntries at a time, at nextIndex.
  * - `replicate`: the follower takes what it gets. nextIndex runs ahead, several AppendEntries are under way.
+ * - `snapshot`: it needs entries that are gone. One InstallSnapshot is under way, and heartbeats beside it.
  *
- * A lost or refused AppendEntries leads back to `probe`, a success that reaches nextIndex - 1 to `replicate`.
+ * A lost or refused AppendEntries leads back to `probe`, a success that reaches nextIndex - 1 to `replicate`;
+ * an InstallSnapshot that is answered or lost leads to `probe`, and with success on to `replicate`.
  */
 export class Progress<C> {
-  /** Known to be on the follower, durably; it only grows (0: nothing known). */
+  /** Known to be on the follower, durably; it only grows, but for `lostEntries` (0: nothing known). */
   matchIndex: LogIndex = 0;
   /** The next entry to send; always past matchIndex. */
   nextIndex: LogIndex;
-  state: "probe" | "replicate" = "probe";
+  state: "probe" | "replicate" | "snapshot" = "probe";
   /** AppendEntries with entries that are neither answered nor lost. */
   readonly #inflight = new Set<AppendEntries<C>>();
   /** The probe under way, if any. */
   probe: AppendEntries<C> | null = null;
+  /** The last heartbeat. It spoke of what was known to match before it was sent. */
+  heartbeat: AppendEntries<C> | null = null;
+  /** The InstallSnapshot under way; null but in state `snapshot`. */
+  #snapshot: InstallSnapshot | null = null;
   /** Nothing is sent until the next heartbeat is due: a dead peer, or one that only refuses, costs little. */
   paused = false;
   /** The largest commit index this follower has been told, as far as it could use it. */
   sentCommit: LogIndex = 0;
   /** Tick of the last answer in this term; it starts with the leadership. */
   lastContactTick: number;
+  /** Whether its disk had room when it last answered; false before it has answered. */
+  hasRoom = false;
 
   constructor(nextIndex: LogIndex, nowTick: number) {
     this.nextIndex = nextIndex;
@@ -37,7 +46,7 @@ export class Progress<C> {
   }
 
   mayReplicate(maxInflight: number): boolean {
-    if (this.paused) return false;
+    if (this.paused || this.state === "snapshot") return false;
     return this.state === "probe" ? this.probe === null : this.inflight < maxInflight;
   }
 
@@ -47,20 +56,43 @@ export class Progress<C> {
     else this.nextIndex = request.prevLogIndex + request.entries.length + 1;
   }
 
+  sentSnapshot(request: InstallSnapshot): void {
+    this.#enter("snapshot");
+    this.#snapshot = request;
+  }
+
+  /** The snapshot is answered or lost. Whether anything waited for it. */
+  settledSnapshot(request: InstallSnapshot): boolean {
+    if (this.#snapshot !== request) return false;
+    this.#enter("probe");
+    return true;
+  }
+
   /**
-   * The request is answered or lost. Whether anything waited for it: a heartbeat, or a second answer to
-   * the same request, tells only that the follower is there.
+   * The request is answered or lost. Whether anything waited for it: a heartbeat, a second answer to the same
+   * request, or whatever was sent before a snapshot, tells only that the follower is there.
    */
   settled(request: AppendEntries<C>): "probe" | "inflight" | "nothing" {
     const wasInflight = this.#inflight.delete(request);
+    if (this.state === "snapshot") return "nothing";
     if (this.probe !== request) return wasInflight ? "inflight" : "nothing";
     this.probe = null;
     return "probe";
   }
 
+  /**
+   * From where on the follower has lost what it had acknowledged, if its refusal of `request` proves it. Only
+   * the last heartbeat can: an older message may have been sent before those entries matched (R5).
+   */
+  lostFrom(request: AppendEntries<C>, { conflict }: AppendEntriesReply): LogIndex | null {
+    if (request !== this.heartbeat || conflict === null) return null;
+    return conflict.index <= this.matchIndex ? conflict.index : null;
+  }
+
   matched(index: LogIndex): void {
     this.matchIndex = Math.max(this.matchIndex, index);
     this.nextIndex = Math.max(this.nextIndex, this.matchIndex + 1);
+    if (this.state === "snapshot") return;
     // A heartbeat's success tells nothing that the probe under way does not assume.
     const tellsNothing = this.probe !== null && index <= this.probe.prevLogIndex;
     if (!tellsNothing && this.matchIndex + 1 === this.nextIndex) this.#enter("replicate");
@@ -74,8 +106,17 @@ export class Progress<C> {
     this.#enter("probe");
   }
 
-  #enter(state: "probe" | "replicate"): void {
+  /** The follower has shown that it holds less than it had acknowledged: starts over after `matchIndex`. */
+  lostEntries(matchIndex: LogIndex): void {
+    assert(matchIndex < this.matchIndex, "entries are lost only where they matched");
+    this.matchIndex = matchIndex;
+    this.nextIndex = matchIndex + 1;
+    this.#enter("probe");
+  }
+
+  #enter(state: "probe" | "replicate" | "snapshot"): void {
     this.state = state;
     this.probe = null;
+    this.#snapshot = null;
   }
 }

@@ -1,13 +1,15 @@
-import { assert } from "../base/assert.ts";
+import { assert, unreachable } from "../base/assert.ts";
 import type { OutgoingReply, OutgoingRequest, RpcId } from "./batch.ts";
 import { Durability } from "./durability.ts";
 import type { Entry, LogIndex, Payload, ServerId, Term } from "./entry.ts";
 import type { RaftEvent, StepDownReason } from "./event.ts";
-import type { HardState } from "./hard-state.ts";
 import { Log } from "./log.ts";
 import type { Reply, Request } from "./message.ts";
 import type { RaftOptions } from "./options.ts";
+import type { PersistentState } from "./persistent-state.ts";
+import type { Progress } from "./progress.ts";
 import type { Role } from "./role.ts";
+import type { SnapshotPosition } from "./snapshot-position.ts";
 
 /**
  * No election reaches a term this far ahead of ours: it comes from a hand that slipped, and would leave
@@ -33,27 +35,41 @@ export class RaftState<C> {
 
   #currentTerm: Term;
   #votedFor: ServerId | null;
-  #commitIndex: LogIndex = 0;
+  #abstainsThrough: Term;
+  #snapshot: SnapshotPosition;
+  #commitIndex: LogIndex;
   #electionTimeoutTicks = 0;
 
   role: Role<C> = { kind: "follower", leaderId: null };
   /** Ticks since the start. */
   nowTick = 0;
   electionElapsedTicks = 0;
+  /** Nothing more becomes durable here until there is room again. */
+  diskFull = false;
 
   requests: OutgoingRequest<C>[] = [];
   replies: OutgoingReply[] = [];
   events: RaftEvent[] = [];
+  /** What the state machine is to become, if anything (Batch.install). */
+  toInstall: SnapshotPosition | null = null;
   #held: HeldReply[] = [];
 
-  constructor(options: RaftOptions, hardState: HardState, entries: readonly Entry<C>[]) {
+  constructor(options: RaftOptions, { hardState, log, snapshot }: PersistentState<C>) {
     this.options = options;
-    this.log = new Log(entries);
+    this.log = new Log(log.base, log.entries);
     this.durability = new Durability(this.log.lastIndex);
     this.peers = options.voters.filter((voter) => voter !== options.id);
     this.#currentTerm = hardState.currentTerm;
     this.#votedFor = hardState.votedFor;
+    this.#abstainsThrough = hardState.abstainsThrough;
+    this.#snapshot = snapshot;
+    this.#commitIndex = snapshot.index;
     assert(this.log.lastTerm <= this.#currentTerm, "the log is ahead of the saved term");
+    assert(this.log.base.index <= snapshot.index, "entries are missing between the snapshot and the log");
+    assert(
+      this.log.termAt(snapshot.index) === snapshot.term,
+      "the log does not hold what the snapshot stands for",
+    );
     this.resetElectionTimer();
   }
 
@@ -69,12 +85,26 @@ export class RaftState<C> {
   get commitIndex(): LogIndex {
     return this.#commitIndex;
   }
+  /** Of the newest snapshot; ORIGIN: there is none. At or above the log's base, at or below commitIndex. */
+  get snapshot(): SnapshotPosition {
+    return this.#snapshot;
+  }
+  /** This server lost its disk and has not caught up since: it has no say in elections (HardState). */
+  get abstains(): boolean {
+    return this.#abstainsThrough > 0;
+  }
   get leaderId(): ServerId | null {
     if (this.role.kind === "leader") return this.id;
     return this.role.kind === "follower" ? this.role.leaderId : null;
   }
   get electionTimedOut(): boolean {
     return this.electionElapsedTicks >= this.#electionTimeoutTicks;
+  }
+
+  /** What this server, leading `term`, knows of `peer`; null when it does not, or the peer is no follower of its. */
+  progressOf(peer: ServerId, term: Term): Progress<C> | null {
+    if (this.role.kind !== "leader" || term !== this.#currentTerm) return null;
+    return this.role.progress.get(peer) ?? null;
   }
 
   /** Whether an election can have come to `term`. */
@@ -94,14 +124,31 @@ export class RaftState<C> {
     assert(term > this.#currentTerm, `term ${term} after ${this.#currentTerm}`);
     this.#currentTerm = term;
     this.#votedFor = null;
-    this.durability.saveHardState({ currentTerm: term, votedFor: null });
+    this.#saveHardState();
   }
 
   vote(candidate: ServerId): void {
     assert(this.#votedFor === null || this.#votedFor === candidate, "a second vote in one term");
     if (this.#votedFor === candidate) return;
     this.#votedFor = candidate;
-    this.durability.saveHardState({ currentTerm: this.#currentTerm, votedFor: candidate });
+    this.#saveHardState();
+  }
+
+  /** An entry of a later term than those it forgot is committed and durable here: it votes again (HardState). */
+  endAbstention(): void {
+    const term = this.log.termAt(Math.min(this.#commitIndex, this.durability.durableIndex));
+    if (!this.abstains || term === null || term <= this.#abstainsThrough) return;
+    this.#abstainsThrough = 0;
+    this.#saveHardState();
+    this.events.push({ kind: "votesAgain", term: this.#currentTerm });
+  }
+
+  #saveHardState(): void {
+    this.durability.saveHardState({
+      currentTerm: this.#currentTerm,
+      votedFor: this.#votedFor,
+      abstainsThrough: this.#abstainsThrough,
+    });
   }
 
   /** "If RPC request or response contains term T > currentTerm: set currentTerm = T, convert to follower." */
@@ -139,34 +186,70 @@ export class RaftState<C> {
     this.#commitIndex = Math.max(this.#commitIndex, index);
   }
 
+  /** A snapshot of this server's own state, newer than the last; what it stands for may go up to `through`. */
+  compact(snapshot: SnapshotPosition, through: LogIndex): void {
+    this.#snapshot = snapshot;
+    this.log.compact(through);
+    this.durability.compact(snapshot, through);
+    this.events.push({ kind: "compacted", through, snapshotIndex: snapshot.index });
+  }
+
+  /** A leader's snapshot takes the place of the state and the whole log. */
+  install(snapshot: SnapshotPosition): void {
+    assert(
+      snapshot.index > this.#commitIndex,
+      `snapshot ${snapshot.index} goes back behind ${this.#commitIndex}`,
+    );
+    assert(this.role.kind === "follower", `a ${this.role.kind} installs nothing`);
+    this.durability.install(snapshot, this.#commitIndex);
+    this.log.reset(snapshot);
+    this.#snapshot = snapshot;
+    this.#commitIndex = snapshot.index;
+    this.toInstall = snapshot;
+    this.events.push({ kind: "installed", ...snapshot });
+  }
+
   send(to: ServerId, request: Request<C>): void {
     this.requests.push({ to, request });
   }
 
   /** Answers once term, vote and the log up to `logIndex` (0: whatever the log holds) are durable. */
   replyWhenDurable(rpc: RpcId, reply: Reply, logIndex: LogIndex = 0): void {
-    const afterSequence = this.durability.sequenceFor(logIndex);
-    if (this.durability.isPersisted(afterSequence)) this.replies.push({ rpc, reply });
-    else this.#held.push({ rpc, reply, afterSequence });
+    this.#answer({ rpc, reply, afterSequence: this.durability.sequenceFor(logIndex) });
   }
 
-  /**
-   * Releases the replies whose time has come. A reply of a term that has passed grants nothing any more:
-   * what it would have claimed may have been truncated since.
-   */
+  /** Releases the replies whose time has come. */
   releaseReplies(): void {
     const held = this.#held;
     this.#held = [];
-    for (const { rpc, reply, afterSequence } of held) {
-      if (reply.term !== this.#currentTerm) this.replyWhenDurable(rpc, refusal(reply, this.#currentTerm));
-      else if (this.durability.isPersisted(afterSequence)) this.replies.push({ rpc, reply });
-      else this.#held.push({ rpc, reply, afterSequence });
+    for (const waiting of held) this.#answer(waiting);
+  }
+
+  /**
+   * Now or later. A reply of a term that has passed grants nothing any more: what it would have claimed may have
+   * been truncated since. And while the disk is full nobody waits for it, so that heartbeats are answered and a
+   * sender who tries again and again piles up nothing here.
+   */
+  #answer(waiting: HeldReply): void {
+    const { rpc, reply, afterSequence } = waiting;
+    if (reply.term !== this.#currentTerm) this.replyWhenDurable(rpc, this.#refusal(reply));
+    else if (this.durability.isPersisted(afterSequence)) this.replies.push({ rpc, reply });
+    else if (this.diskFull && this.durability.hardStateIsDurable) {
+      this.replies.push({ rpc, reply: this.#refusal(reply) });
+    } else this.#held.push(waiting);
+  }
+
+  #refusal({ kind }: Reply): Reply {
+    const term = this.#currentTerm;
+    switch (kind) {
+      case "requestVoteReply":
+        return { kind, term, voteGranted: false };
+      case "appendEntriesReply":
+        return { kind, term, success: false, conflict: null, diskFull: this.diskFull };
+      case "installSnapshotReply":
+        return { kind, term, success: false };
+      default:
+        return unreachable(kind);
     }
   }
-}
-
-function refusal(reply: Reply, term: Term): Reply {
-  return reply.kind === "requestVoteReply"
-    ? { kind: "requestVoteReply", term, voteGranted: false }
-    : { kind: "appendEntriesReply", term, success: false, conflict: null };
 }

@@ -6,7 +6,7 @@
  */
 import { assert, defined } from "../../src/base/assert.ts";
 import type { RpcId } from "../../src/raft/batch.ts";
-import type { ServerId } from "../../src/raft/entry.ts";
+import type { LogIndex, ServerId, Term } from "../../src/raft/entry.ts";
 import type { Reply, Request } from "../../src/raft/message.ts";
 import type { RaftOptions } from "../../src/raft/options.ts";
 import type { Raft } from "../../src/raft/raft.ts";
@@ -35,7 +35,7 @@ interface ClusterSpec {
   readonly seed?: number;
   readonly options?: Partial<RaftOptions>;
   /** Server i's log, term and vote. */
-  readonly servers?: readonly Pick<ServerSpec, "log" | "term" | "votedFor">[];
+  readonly servers?: readonly Pick<ServerSpec, "base" | "log" | "term" | "votedFor">[];
 }
 
 export class Cluster {
@@ -155,12 +155,41 @@ export class Cluster {
     this.act(id, (server) => server.tick(ticks));
   }
 
-  propose(id: ServerId, ...commands: readonly string[]): void {
-    this.act(id, (server) => server.propose(...commands));
+  /** False when it takes them not. */
+  propose(id: ServerId, ...commands: readonly string[]): boolean {
+    let accepted = false;
+    this.act(id, (server) => void (accepted = server.propose(...commands)));
+    return accepted;
   }
 
   persist(id: ServerId, count?: number): void {
     this.act(id, (server) => server.persist(count));
+  }
+
+  /** As TestServer.compact. */
+  compact(id: ServerId, through: LogIndex, index?: LogIndex): boolean {
+    let done = false;
+    this.act(id, (server) => void (done = server.compact(through, index)));
+    return done;
+  }
+
+  fillDisk(id: ServerId): void {
+    this.act(id, (server) => server.fillDisk());
+  }
+
+  makeRoom(id: ServerId): void {
+    this.act(id, (server) => server.makeRoom());
+  }
+
+  /** A server that is down loses its disk and is made anew; it abstains through a term that nobody has reached. */
+  replaceDisk(id: ServerId): Term {
+    assert(this.#down.has(id), `server ${id} is up`);
+    const terms = this.servers
+      .filter((server) => server.id !== id)
+      .map(({ status, disk }) => Math.max(status.currentTerm, disk.hardState.currentTerm));
+    const abstainsThrough = Math.max(...terms) + 1;
+    this.server(id).disk.replace(abstainsThrough);
+    return abstainsThrough;
   }
 
   crash(id: ServerId): void {
@@ -208,9 +237,9 @@ export class Cluster {
   /** Delivers and persists until nothing more happens. */
   settle(): void {
     for (let round = 0; round < 1000; round += 1) {
-      for (const { id, disk } of this.up) if (disk.pendingCount > 0) this.persist(id);
+      for (const { id, disk } of this.up) if (disk.canComplete) this.persist(id);
       const [next] = this.messages;
-      if (next === undefined && this.up.every(({ disk }) => disk.pendingCount === 0)) return;
+      if (next === undefined && this.up.every(({ disk }) => !disk.canComplete)) return;
       for (const message of this.messages) this.deliver(message);
     }
     assert(false, "the servers never come to rest");

@@ -3,12 +3,14 @@ import * as fc from "fast-check";
 import { defined } from "../../src/base/assert.ts";
 import type { Entry } from "../../src/raft/entry.ts";
 import { Durability } from "../../src/raft/durability.ts";
+import { ORIGIN } from "../../src/raft/snapshot-position.ts";
 import { TestServer } from "./harness.ts";
 import {
   accepted,
   appendEntries,
   command,
   entriesOf,
+  hardState,
   logOf,
   refused,
   requestVote,
@@ -88,7 +90,7 @@ describe("append replies", () => {
     });
     expect(server.batches.at(-1)?.persist).toEqual({
       sequence: 1,
-      hardState: { currentTerm: 3, votedFor: 2 },
+      hardState: hardState(3, 2),
       writes: [
         { kind: "append", entries: entriesOf(0, 1) },
         { kind: "append", entries: entriesOf(1, 2, 2) },
@@ -175,7 +177,11 @@ describe("durability against a dumb double", () => {
     fc.assert(
       fc.property(fc.array(anyStep, { maxLength: 40 }), (steps) => {
         const durability = new Durability<string>(0);
-        const disk = new TestDisk({ currentTerm: 0, votedFor: null }, []);
+        const disk = new TestDisk({
+          hardState: hardState(0),
+          log: { base: ORIGIN, entries: [] },
+          snapshot: ORIGIN,
+        });
         const log: Entry<string>[] = [];
         for (const [kind, amount] of steps) {
           if (kind === "append" && amount > 0) {
@@ -191,7 +197,7 @@ describe("durability against a dumb double", () => {
             log.length -= amount;
             durability.truncate(log.length + 1);
           } else if (kind === "vote") {
-            durability.saveHardState({ currentTerm: amount, votedFor: null });
+            durability.saveHardState(hardState(amount));
           } else if (kind === "take") {
             const group = durability.take();
             if (group !== null) disk.write(group);

@@ -1,6 +1,14 @@
 import { describe, expect, test } from "bun:test";
 import { TestServer } from "./harness.ts";
-import { accepted, appendEntries, appendsIn, logOf, requestVote, voteReply } from "./raft-values.ts";
+import {
+  accepted,
+  appendEntries,
+  appendsIn,
+  hardState,
+  logOf,
+  requestVote,
+  voteReply,
+} from "./raft-values.ts";
 
 /** Waits until it asks for pre-votes, which are left in the outbox. */
 function preCandidate(spec: ConstructorParameters<typeof TestServer>[0] = {}): TestServer {
@@ -215,7 +223,7 @@ describe("E5: a higher term", () => {
         receive(server);
         expect(server.status).toMatchObject({ role: "follower", currentTerm: 7, votedFor: null });
         server.persist();
-        expect(server.disk.hardState).toEqual({ currentTerm: 7, votedFor: null });
+        expect(server.disk.hardState).toEqual(hardState(7));
       });
     }
 
@@ -227,14 +235,14 @@ describe("E5: a higher term", () => {
       expect(server.replies.get(rpc)).toBeUndefined();
       server.persist();
       expect(server.replies.get(rpc)).toEqual(voteReply(7, false));
-      expect(server.disk.hardState).toEqual({ currentTerm: 7, votedFor: null });
+      expect(server.disk.hardState).toEqual(hardState(7));
     });
 
     test(`E5, Raft §5.1: in an AppendEntries to a ${role} is saved, and its sender followed`, () => {
       const server = make();
       expect(server.answerTo(appendEntries(7, [0, 0], { leaderId: 99 }))).toEqual(accepted(7));
       expect(server.status).toMatchObject({ role: "follower", currentTerm: 7, leaderId: 99 });
-      expect(server.disk.hardState).toEqual({ currentTerm: 7, votedFor: null });
+      expect(server.disk.hardState).toEqual(hardState(7));
     });
 
     test(`E7, dissertation §9.6: in a pre-vote request to a ${role} changes nothing`, () => {

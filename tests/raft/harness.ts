@@ -3,15 +3,16 @@
  * and takes the batch. The disk completes nothing by itself (`persist`). After each turn the invariants of
  * one server are checked, and that nothing which left claims more than the disk holds.
  */
-import { assert, defined } from "../../src/base/assert.ts";
+import { assert, defined, unreachable } from "../../src/base/assert.ts";
 import type { Batch, OutgoingReply, OutgoingRequest, RpcId } from "../../src/raft/batch.ts";
-import type { Entry, ServerId, Term } from "../../src/raft/entry.ts";
+import type { Entry, LogIndex, ServerId, Term } from "../../src/raft/entry.ts";
 import type { RaftEvent } from "../../src/raft/event.ts";
 import { stateViolations, stepViolations } from "../../src/raft/invariants.ts";
 import type { Reply, Request } from "../../src/raft/message.ts";
 import type { RaftOptions } from "../../src/raft/options.ts";
 import { Raft, type RaftStatus } from "../../src/raft/raft.ts";
-import { accepted, command, testOptions, voteReply } from "./raft-values.ts";
+import { ORIGIN, type SnapshotPosition } from "../../src/raft/snapshot-position.ts";
+import { accepted, command, installReply, testOptions, voteReply } from "./raft-values.ts";
 import type { SeededRandom } from "./random.ts";
 import { TestDisk } from "./test-disk.ts";
 
@@ -19,9 +20,12 @@ import { TestDisk } from "./test-disk.ts";
 export interface ServerSpec {
   readonly id?: ServerId;
   readonly voters?: readonly ServerId[];
+  /** Its snapshot, where the log begins; what `log` holds follows it. */
+  readonly base?: SnapshotPosition;
   readonly log?: readonly Entry<string>[];
   readonly term?: Term;
   readonly votedFor?: ServerId;
+  readonly abstainsThrough?: Term;
   readonly options?: Partial<RaftOptions>;
 }
 
@@ -32,6 +36,8 @@ export class TestServer {
   outbox: OutgoingRequest<string>[] = [];
   readonly replies = new Map<RpcId, Reply>();
   readonly events: RaftEvent[] = [];
+  /** The state machine is at this entry: by its snapshot, and what was handed out since. */
+  appliedIndex: LogIndex;
   /** What it has handed out since it started. */
   committed: Entry<string>[] = [];
   batches: Batch<string>[] = [];
@@ -42,10 +48,13 @@ export class TestServer {
   #nextRpc = 1;
 
   constructor(spec: ServerSpec = {}) {
-    const { id = 0, voters = [0, 1, 2], log = [], votedFor = null } = spec;
+    const { id = 0, voters = [0, 1, 2], log = [], votedFor = null, base = ORIGIN } = spec;
     this.id = id;
     this.#options = { ...testOptions(id, voters), ...spec.options };
-    this.disk = new TestDisk({ currentTerm: spec.term ?? log.at(-1)?.term ?? 0, votedFor }, log);
+    const currentTerm = spec.term ?? log.at(-1)?.term ?? base.term;
+    const hardState = { currentTerm, votedFor, abstainsThrough: spec.abstainsThrough ?? 0 };
+    this.disk = new TestDisk({ hardState, log: { base, entries: log }, snapshot: base });
+    this.appliedIndex = base.index;
     this.#raft = this.#start();
   }
 
@@ -53,8 +62,11 @@ export class TestServer {
     return this.#raft.status();
   }
 
+  /** What is left of it after its snapshot, or before. */
   get log(): readonly Entry<string>[] {
-    return Array.from({ length: this.status.lastLogIndex }, (_, i) => this.#raft.entryAt(i + 1));
+    const { firstLogIndex, lastLogIndex } = this.status;
+    const length = lastLogIndex - firstLogIndex + 1;
+    return Array.from({ length }, (_, i) => this.#raft.entryAt(firstLogIndex + i));
   }
 
   /** The terms of its log, as the figures of the paper draw it. */
@@ -62,7 +74,12 @@ export class TestServer {
     return this.log.map(({ term }) => term);
   }
 
-  entryAt(index: number): Entry<string> {
+  /** As Raft.termAt. */
+  termAt(index: LogIndex): Term | null {
+    return this.#raft.termAt(index);
+  }
+
+  entryAt(index: LogIndex): Entry<string> {
     return this.#raft.entryAt(index);
   }
 
@@ -74,8 +91,10 @@ export class TestServer {
       this.#obey(this.#raft.takeBatch());
     } while (this.#raft.hasMoreCommitted);
     const after = this.status;
-    const termAt = (index: number) => this.#raft.entryAt(index).term;
-    const [violation] = [...stateViolations(after, termAt), ...stepViolations(before, after)];
+    const [violation] = [
+      ...stateViolations(after, (index) => this.#raft.termAt(index)),
+      ...stepViolations(before, after),
+    ];
     assert(violation === undefined, `server ${this.id}: ${violation}`);
     return result;
   }
@@ -117,9 +136,29 @@ export class TestServer {
     return this.turn((raft) => commands.every((text) => raft.propose(command(text)).kind === "accepted"));
   }
 
-  /** Makes the `count` oldest groups durable (all, and what follows from them, by default). */
+  /** A snapshot of its state at `index` (now, by default) is finished; entries up to `through` may go. */
+  compact(through: LogIndex, index: LogIndex = this.appliedIndex): boolean {
+    // What has gone from the log is behind a snapshot: any term will do.
+    const term = this.termAt(index) ?? 1;
+    return this.turn((raft) => raft.compact({ index, term }, through));
+  }
+
+  /** From now on its writes wait, and it knows why. */
+  fillDisk(): void {
+    this.disk.full = true;
+    this.turn((raft) => raft.setDiskFull(true));
+  }
+
+  /** There is room again: what waits can become durable, and the server learns of that when it has. */
+  makeRoom(): void {
+    this.disk.full = false;
+    this.persist();
+    this.turn((raft) => raft.setDiskFull(false));
+  }
+
+  /** Makes the `count` oldest groups durable (all, and what follows from them, by default), if there is room. */
   persist(count?: number): void {
-    while (this.disk.pendingCount > 0) {
+    while (this.disk.canComplete) {
       const sequence = this.disk.complete(count ?? this.disk.pendingCount);
       this.turn((raft) => raft.persisted(sequence));
       if (count !== undefined) return;
@@ -161,6 +200,8 @@ export class TestServer {
       for (const { to, request } of sent) {
         if (followers.length > 0 && !followers.includes(to)) this.lose(to, request);
         else if (request.kind === "appendEntries") this.receive(to, request, accepted(request.term));
+        else if (request.kind === "installSnapshot")
+          this.receive(to, request, installReply(request.term, true));
       }
     }
     return all;
@@ -169,14 +210,16 @@ export class TestServer {
   /** The process is killed and started again. Without `random`, what was not durable is gone. */
   restart(random?: SeededRandom): void {
     this.disk.crash(random);
+    this.disk.full = false;
     this.outbox = [];
     this.committed = [];
+    this.appliedIndex = this.disk.snapshot.index;
     this.#requests = new Map();
     this.#raft = this.#start();
   }
 
   #start(): Raft<string> {
-    return new Raft(this.#options, this.disk.hardState, this.disk.entries);
+    return new Raft(this.#options, this.disk.recovered);
   }
 
   #obey(batch: Batch<string>): void {
@@ -191,9 +234,14 @@ export class TestServer {
       this.replies.set(outgoing.rpc, outgoing.reply);
     }
     if (batch.persist !== null) this.disk.write(batch.persist);
+    if (batch.install !== null) {
+      assert(batch.install.index > this.appliedIndex, `snapshot ${batch.install.index} moves it back`);
+      this.appliedIndex = batch.install.index;
+    }
     for (const entry of batch.committed) {
-      assert(entry.index === this.committed.length + 1, `entry ${entry.index} is handed out of order`);
+      assert(entry.index === this.appliedIndex + 1, `entry ${entry.index} is handed out of order`);
       this.committed.push(entry);
+      this.appliedIndex = entry.index;
     }
   }
 
@@ -214,18 +262,28 @@ export class TestServer {
     if (request.kind === "requestVote" && request.preVote) return;
     const termIsDurable = reply.term <= this.disk.hardState.currentTerm;
     assert(termIsDurable, `server ${this.id}: it answered in term ${reply.term} before that was durable`);
-    if (request.kind === "requestVote" && reply.kind === "requestVoteReply") {
+    if (request.kind === "requestVote") {
+      assert(reply.kind === "requestVoteReply", "answers match");
       if (reply.voteGranted) this.#checkVote(request.term, request.candidateId);
       return;
     }
-    assert(request.kind === "appendEntries" && reply.kind === "appendEntriesReply", "answers match");
+    assert(reply.kind === `${request.kind}Reply` && reply.kind !== "requestVoteReply", "answers match");
     if (!reply.success) return;
-    for (const { index, term } of [
-      { index: request.prevLogIndex, term: request.prevLogTerm },
-      ...request.entries,
-    ]) {
-      const durable = index === 0 || this.disk.entries[index - 1]?.term === term;
-      assert(durable, `server ${this.id}: entry ${index} was acknowledged before it was durable`);
+    for (const position of claimedBy(request)) {
+      const durable = position.index === 0 || this.disk.holds(position);
+      assert(durable, `server ${this.id}: entry ${position.index} was acknowledged before it was durable`);
     }
+  }
+}
+
+/** What a success says to be durable on the follower. */
+function claimedBy(request: Exclude<Request<string>, { kind: "requestVote" }>): readonly SnapshotPosition[] {
+  switch (request.kind) {
+    case "appendEntries":
+      return [{ index: request.prevLogIndex, term: request.prevLogTerm }, ...request.entries];
+    case "installSnapshot":
+      return [request.snapshot];
+    default:
+      return unreachable(request);
   }
 }

@@ -184,6 +184,34 @@ describe("late, repeated and strange replies", () => {
     expect(sentTo(leader, 1).map(shapeOf)).toEqual(["3+1"]);
   });
 
+  test("P4: a follower that refuses the last heartbeat has lost what it acknowledged, and is sent it again", () => {
+    const leader = new TestServer().lead();
+    leader.propose("a");
+    leader.propose("b");
+    for (const request of sentTo(leader, 1)) leader.receive(1, request, accepted(1));
+    leader.tick(5);
+    const heartbeat = defined(sentTo(leader, 1).at(-1), "a heartbeat");
+    expect(shapeOf(heartbeat)).toBe("3+0");
+    leader.receive(1, heartbeat, refused(1, [2, 0]));
+    expect(sentTo(leader, 1).map(shapeOf)).toEqual(["1+2"]);
+    leader.receive(1, heartbeat, refused(1, [2, 0]));
+    expect(sentTo(leader, 1).map(shapeOf)).toEqual([]);
+  });
+
+  test("R5: the refusal of a heartbeat that spoke of less is no proof of a loss", () => {
+    const leader = new TestServer().lead();
+    leader.propose("a");
+    const appends = sentTo(leader, 1);
+    leader.tick(5);
+    const early = defined(sentTo(leader, 1).at(-1), "a heartbeat");
+    for (const request of appends) leader.receive(1, request, accepted(1));
+    leader.tick(5);
+    leader.takeSent();
+    leader.receive(1, early, refused(1, [1, 0]));
+    leader.propose("b");
+    expect(sentTo(leader, 1).map(shapeOf)).toEqual(["2+1"]);
+  });
+
   test("R5: the same reply twice counts once", () => {
     const leader = new TestServer(fiveVoters).lead();
     leader.propose("a");

@@ -1,6 +1,13 @@
 import type { OutgoingRequest } from "../../src/raft/batch.ts";
 import type { Entry, LogIndex, Payload, ServerId, Term } from "../../src/raft/entry.ts";
-import type { AppendEntries, AppendEntriesReply, RequestVote } from "../../src/raft/message.ts";
+import type { HardState } from "../../src/raft/hard-state.ts";
+import type {
+  AppendEntries,
+  AppendEntriesReply,
+  InstallSnapshot,
+  InstallSnapshotReply,
+  RequestVote,
+} from "../../src/raft/message.ts";
 import type { RaftOptions } from "../../src/raft/options.ts";
 
 /** Bytes that a test's command claims to cost. */
@@ -37,6 +44,11 @@ export function testOptions(id: ServerId, voters: readonly ServerId[]): RaftOpti
     maxCommittedPerBatch: 1000,
     randomInt: (min) => min,
   };
+}
+
+/** Of a server whose disk was never lost. */
+export function hardState(currentTerm: Term, votedFor: ServerId | null = null): HardState {
+  return { currentTerm, votedFor, abstainsThrough: 0 };
 }
 
 /** Where a log ends, or where an AppendEntries attaches: index and term. */
@@ -76,7 +88,7 @@ export function appendEntries(
 }
 
 export function accepted(term: Term): AppendEntriesReply {
-  return { kind: "appendEntriesReply", term, success: true, conflict: null };
+  return { kind: "appendEntriesReply", term, success: true, conflict: null, diskFull: false };
 }
 
 /** `conflict`: index and term of the hint; without it, as a server answers that gives no hints. */
@@ -86,7 +98,17 @@ export function refused(term: Term, conflict?: Position): AppendEntriesReply {
     term,
     success: false,
     conflict: conflict === undefined ? null : { index: conflict[0], term: conflict[1] },
+    diskFull: false,
   };
+}
+
+/** From server 1, unless it says otherwise. */
+export function installSnapshot(term: Term, at: Position, leaderId: ServerId = 1): InstallSnapshot {
+  return { kind: "installSnapshot", term, leaderId, snapshot: { index: at[0], term: at[1] } };
+}
+
+export function installReply(term: Term, success: boolean): InstallSnapshotReply {
+  return { kind: "installSnapshotReply", term, success };
 }
 
 export function voteReply(term: Term, voteGranted: boolean) {

@@ -41,7 +41,7 @@ export class SafetyChecker {
     for (const server of servers) this.#checkLeaderCompleteness(server);
   }
 
-  /** A server starts over: it hands out the log from its beginning again. */
+  /** A server starts over: it hands out the log from its snapshot on again. */
   restarted(id: ServerId): void {
     this.#handedOut.delete(id);
     this.#logsSeen.delete(id);
@@ -67,11 +67,11 @@ export class SafetyChecker {
 
   /** Log Matching, by induction: same index and term, then same command and same term before it. */
   #checkLogMatching(server: TestServer): void {
-    const { log } = server;
-    const seen = `${log.length} ${log.at(-1)?.term}`;
+    const { log, status } = server;
+    const seen = `${status.firstLogIndex} ${log.length} ${log.at(-1)?.term}`;
     if (this.#logsSeen.get(server.id) === seen) return;
     this.#logsSeen.set(server.id, seen);
-    let previousTerm = 0;
+    let previousTerm = server.termAt(status.firstLogIndex - 1) ?? 0;
     for (const entry of log) {
       const { index, term } = entry;
       const command = textOf(entry);
@@ -94,11 +94,28 @@ export class SafetyChecker {
       else assert(isSame(known.entry, entry), `server ${server.id} applies another entry ${entry.index}`);
     }
     this.#handedOut.set(server.id, server.committed.length);
+    this.#checkSnapshot(server);
+  }
+
+  /** A snapshot stands for a part of what is committed, and for nothing else. */
+  #checkSnapshot(server: TestServer): void {
+    const { id, status, appliedIndex } = server;
+    const { snapshotIndex } = status;
+    assert(snapshotIndex <= appliedIndex, `server ${id} has a snapshot of what it has not applied`);
+    const term = this.committed[snapshotIndex - 1]?.entry.term ?? 0;
+    const known = server.termAt(snapshotIndex);
+    assert(known === term, `server ${id} has a snapshot at ${snapshotIndex} of term ${known}, not ${term}`);
   }
 
   #commit(entry: Entry<string>, server: TestServer, servers: readonly TestServer[]): void {
     assert(entry.index === this.committed.length + 1, `entry ${entry.index} is committed before its turn`);
-    const durable = servers.filter(({ disk }) => isSame(disk.entries[entry.index - 1], entry));
+    // A lost disk held what it acknowledged, and its server has no say until others have given it all again.
+    const durable = servers.filter(
+      ({ disk }) =>
+        disk.hardState.abstainsThrough > 0 ||
+        entry.index <= disk.snapshot.index ||
+        isSame(disk.entryAt(entry.index), entry),
+    );
     assert(
       durable.length >= majority(servers.length),
       `server ${server.id} commits entry ${entry.index}, which is durable on ${durable.length} servers`,
@@ -109,8 +126,9 @@ export class SafetyChecker {
   /** Leader Completeness: what is committed in a term is in the logs of all later leaders. */
   #checkLeaderCompleteness({ id, status, log }: TestServer): void {
     if (status.role !== "leader") return;
-    for (const { entry, knownInTerm } of this.committed) {
-      const has = knownInTerm >= status.currentTerm || isSame(log[entry.index - 1], entry);
+    const { firstLogIndex, currentTerm } = status;
+    for (const { entry, knownInTerm } of this.committed.slice(firstLogIndex - 1)) {
+      const has = knownInTerm >= currentTerm || isSame(log[entry.index - firstLogIndex], entry);
       assert(has, `leader ${id} of term ${status.currentTerm} lacks committed entry ${entry.index}`);
     }
   }
@@ -120,6 +138,6 @@ function textOf({ payload }: Entry<string>): string {
   return payload.kind === "command" ? payload.command : payload.kind;
 }
 
-function isSame(a: Entry<string> | undefined, b: Entry<string>): boolean {
+function isSame(a: Entry<string> | null | undefined, b: Entry<string>): boolean {
   return a?.term === b.term && textOf(a) === textOf(b);
 }

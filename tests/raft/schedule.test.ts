@@ -1,7 +1,7 @@
 /**
  * Random schedules: each seed gives one interleaving of ticks, deliveries, losses, duplicates, crashes in
- * the middle of a write, restarts and cut links, with every check after every step; then all is healed
- * and the cluster must agree. A failure names its seed: run that one with `runSchedule`.
+ * the middle of a write, restarts and cut links, snapshots, full and lost disks, with every check after every
+ * step; then all is healed and the cluster must agree. A failure names its seed: run that one with `runSchedule`.
  */
 import { expect, test } from "bun:test";
 import { assert } from "../../src/base/assert.ts";
@@ -58,6 +58,26 @@ function crashOrRestart(cluster: Cluster, server: TestServer): void {
   else cluster.crash(server.id);
 }
 
+/** Some entries are kept behind the snapshot, or none; sometimes the snapshot is done late, or is no news. */
+function takeSnapshot(cluster: Cluster, { id, appliedIndex }: TestServer): void {
+  if (appliedIndex === 0) return;
+  const index = Math.max(1, appliedIndex - cluster.random.int(0, 3));
+  cluster.compact(id, index - cluster.random.int(0, 4), index);
+}
+
+function fillDiskOrMakeRoom(cluster: Cluster, { id, disk }: TestServer): void {
+  if (disk.full) cluster.makeRoom(id);
+  else if (cluster.random.chance(0.3)) cluster.fillDisk(id);
+}
+
+/** One at a time: what a server abstains for is on the others' disks. */
+function loseDisk(cluster: Cluster, { id }: TestServer): void {
+  if (cluster.servers.some(({ disk }) => disk.hardState.abstainsThrough > 0)) return;
+  cluster.crash(id);
+  cluster.replaceDisk(id);
+  cluster.restart(id);
+}
+
 function changeLinks(cluster: Cluster, server: TestServer): void {
   const { random, servers } = cluster;
   if (random.chance(0.6)) return cluster.healLinks();
@@ -72,9 +92,7 @@ const steps: readonly Step[] = [
   [45, withMessage(deliverSome)],
   [
     12,
-    withServer(
-      (cluster, { id, disk }) => disk.pendingCount > 0 && cluster.persist(id, cluster.random.int(1, 2)),
-    ),
+    withServer((cluster, { id, disk }) => disk.canComplete && cluster.persist(id, cluster.random.int(1, 2))),
   ],
   [5, withServer(propose)],
   [2, withMessage((cluster, message) => cluster.lose(message))],
@@ -82,6 +100,9 @@ const steps: readonly Step[] = [
   [1, withMessage((cluster, message) => cluster.expire(message))],
   [1.5, withServer(crashOrRestart)],
   [1.5, withServer(changeLinks)],
+  [2, withServer(takeSnapshot)],
+  [1, withServer(fillDiskOrMakeRoom)],
+  [0.2, withServer(loseDisk)],
 ];
 const totalWeight = steps.reduce((sum, [weight]) => sum + weight, 0);
 
@@ -98,14 +119,17 @@ function pickStep(cluster: Cluster): Step[1] {
 function converge(cluster: Cluster): void {
   cluster.healLinks();
   for (const { id } of cluster.down) cluster.restart(id);
+  for (const { id } of cluster.servers) cluster.makeRoom(id);
   // A leader that was about to give up may still do so, and nothing is wrong with that.
   cluster.run(2 * ELECTION_TIMEOUT_MAX_TICKS);
   const leader = cluster.elect();
   cluster.propose(leader.id, "after the storm");
-  const agree = () => cluster.servers.every(({ committed }) => committed.length === leader.log.length);
+  const { lastLogIndex } = leader.status;
+  const agree = () => cluster.servers.every(({ appliedIndex }) => appliedIndex === lastLogIndex);
   cluster.runUntil(agree, 10 * ELECTION_TIMEOUT_MAX_TICKS);
   for (const server of cluster.servers) {
-    assert(server.log.length === leader.log.length, `server ${server.id} has another log than its leader`);
+    const hasAll = server.status.lastLogIndex === lastLogIndex;
+    assert(hasAll, `server ${server.id} has another log than its leader`);
     assert(server.status.leaderId === leader.id, `server ${server.id} follows ${server.status.leaderId}`);
   }
 }
@@ -126,20 +150,28 @@ for (const [size, seeds] of [
   [3, 300],
   [5, 150],
 ] as const) {
-  test(`E1-R9, Raft figure 3: ${seeds} random schedules of ${size} servers keep every promise, and converge`, () => {
-    let [leaders, committed, truncations, refusals] = [0, 0, 0, 0];
+  test(`E1-R9, S1-S4, P6, P9, Raft figure 3: ${seeds} random schedules of ${size} servers keep every promise, and converge`, () => {
+    let [leaders, committed] = [0, 0];
+    const happened = new Map<string, number>();
     for (let seed = 1; seed <= seeds; seed += 1) {
       const { checker, servers } = runSchedule(size, seed);
       leaders += checker.leaderCount;
       committed += checker.committed.length;
       const events = servers.flatMap((server) => server.events);
-      truncations += events.filter(({ kind }) => kind === "truncated").length;
-      refusals += events.filter(({ kind }) => kind === "refused").length;
+      for (const { kind, ...event } of events) {
+        const name = "reason" in event ? event.reason : kind;
+        happened.set(name, (happened.get(name) ?? 0) + 1);
+      }
     }
     // The schedules are worth something only if much happens in them.
     expect(leaders).toBeGreaterThan(2 * seeds);
     expect(committed).toBeGreaterThan(8 * seeds);
-    expect(truncations).toBeGreaterThan(seeds / 5);
-    expect(refusals).toBe(0);
+    const count = (name: string): number => happened.get(name) ?? 0;
+    expect(count("truncated")).toBeGreaterThan(seeds / 10);
+    expect(count("compacted")).toBeGreaterThan(2 * seeds);
+    expect(count("installed")).toBeGreaterThan(seeds / 5);
+    expect(count("votesAgain")).toBeGreaterThan(seeds / 5);
+    expect(count("diskFull")).toBeGreaterThan(seeds / 10);
+    expect(count("refused")).toBe(0);
   }, 60_000);
 }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { TestServer } from "./harness.ts";
-import { appendEntries, logOf, type Position, requestVote, voteReply } from "./raft-values.ts";
+import { appendEntries, hardState, logOf, type Position, requestVote, voteReply } from "./raft-values.ts";
 import { SeededRandom } from "./random.ts";
 
 /** Lets 9 of 10 ticks pass before `input`, and one after it. */
@@ -83,7 +83,7 @@ describe("one vote a term", () => {
     const server = new TestServer({ log: logOf(1, 1) });
     expect(server.answerTo(requestVote(2, 99, [1, 1]))).toEqual(voteReply(2, false));
     expect(server.answerTo(requestVote(2, 99, [2, 1]))).toEqual(voteReply(2, true));
-    expect(server.disk.hardState).toEqual({ currentTerm: 2, votedFor: 99 });
+    expect(server.disk.hardState).toEqual(hardState(2, 99));
     const leader = new TestServer().lead();
     expect(leader.answerTo(requestVote(2, 99, [1, 1]))).toEqual(voteReply(2, true));
     expect(leader.status.role).toBe("follower");

@@ -21,7 +21,7 @@ export interface ScenarioSpec {
   readonly timeouts: readonly number[];
   readonly options: Partial<RaftOptions>;
   /** Server i's log, term and vote; undefined: it is new. */
-  readonly servers: readonly (Pick<ServerSpec, "log" | "term" | "votedFor"> | undefined)[];
+  readonly servers: readonly (Pick<ServerSpec, "base" | "log" | "term" | "votedFor"> | undefined)[];
 }
 
 /** Every election timeout is what the script says; how far each has run is known. */
@@ -131,6 +131,12 @@ export class ScenarioCluster extends Cluster {
       this.note(`${id} removes ${rangeText(event.from, event.lastIndex)}`);
     } else if (event.kind === "refused") {
       this.note(`${id} refuses leader ${event.leaderId} of term ${event.term}: ${event.why}`);
+    } else if (event.kind === "compacted") {
+      this.note(`${id} forgets up to entry ${event.through}; its snapshot is at ${event.snapshotIndex}`);
+    } else if (event.kind === "installed") {
+      this.note(`${id} installs the snapshot up to ${event.index}(${event.term})`);
+    } else if (event.kind === "votesAgain") {
+      this.note(`${id} votes again`);
     } else if (event.kind === "becameFollower" && wasLeader) {
       this.note(`${id} stops leading: ${REASONS[event.reason]}`);
     } else if (event.kind === "becameLeader" && this.#runTick !== null) {
@@ -191,7 +197,8 @@ export class ScenarioCluster extends Cluster {
     }
     const events = this.server(id).events;
     const before = events.length;
-    while (!events.slice(before).some(({ kind }) => kind === "becamePreCandidate")) this.tick(id);
+    const stands = (): boolean => events.slice(before).some(({ kind }) => kind === "becamePreCandidate");
+    for (let ticks = 0; !stands() && ticks < 2 * ELECTION_TIMEOUT_MAX_TICKS; ticks += 1) this.tick(id);
     const isCall = ({ call }: Message): boolean => call.from === id && call.request.kind === "requestVote";
     for (let calls = this.messages.filter(isCall); calls.length > 0; calls = this.messages.filter(isCall)) {
       for (const message of calls) {
@@ -238,6 +245,7 @@ const REASONS: Readonly<Record<StepDownReason, string>> = {
   otherLeader: "another leads",
   noQuorum: "it hears no majority",
   lostElection: "it lost an election",
+  diskFull: "its disk is full, and others have room",
 };
 
 function rangeText(from: number, to: number): string {

@@ -2,6 +2,7 @@ import type { ServerId } from "../../src/raft/entry.ts";
 import type { Request } from "../../src/raft/message.ts";
 import type { RaftOptions } from "../../src/raft/options.ts";
 import type { RaftStatus } from "../../src/raft/raft.ts";
+import { ORIGIN, type SnapshotPosition } from "../../src/raft/snapshot-position.ts";
 import type { Message } from "../raft/cluster.ts";
 import {
   EntryMaker,
@@ -15,7 +16,7 @@ import {
   ScenarioArguments,
 } from "./scenario-arguments.ts";
 import { ScenarioCluster, type ScenarioSpec } from "./scenario-cluster.ts";
-import { groupedLines, logTable, messageText, statusText } from "./scenario-text.ts";
+import { groupedLines, type LogRow, logTable, messageText, statusText } from "./scenario-text.ts";
 
 /** Server i's election timeout when the script names none. */
 const DEFAULT_TIMEOUT_TICKS = 15;
@@ -74,9 +75,12 @@ export class ScenarioCommands {
 
   #describeServers(args: ScenarioArguments): void {
     const [log, term, vote] = [args.named("log"), args.named("term"), args.named("vote")];
+    const snapshot = args.named("snapshot");
+    const base = snapshot === null ? ORIGIN : snapshotOf(snapshot);
     for (const id of idsOf(args.word("the servers"))) {
       this.#given[id] = {
-        ...(log === null ? {} : { log: this.#entries.entriesAfter(0, entriesOf(log)) }),
+        base,
+        ...(log === null ? {} : { log: this.#entries.entriesAfter(base.index, entriesOf(log)) }),
         ...(term === null ? {} : { term: numberOf(term) }),
         ...(vote === null ? {} : { votedFor: numberOf(vote) }),
       };
@@ -117,9 +121,10 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   propose(cluster, args) {
     const id = idOf(args);
     const { role, leaderId } = cluster.server(id).status;
-    cluster.propose(id, ...args.rest());
+    const accepted = cluster.propose(id, ...args.rest());
     const known = leaderId === null ? "it knows no leader" : `${leaderId} does`;
-    return role === "leader" ? [] : [`${id} does not lead; ${known}`];
+    if (role === "leader") return accepted ? [] : [`${id} takes nothing: its disk is full`];
+    return [`${id} does not lead; ${known}`];
   },
   deliver(cluster, args) {
     for (const message of selected(cluster, args)) cluster.deliver(message);
@@ -166,6 +171,23 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     const keep = numberOf(args.named("keep") ?? "0");
     for (const id of idsOf(args.word("who crashes"))) cluster.crashKeeping(id, keep);
   },
+  compact(cluster, args) {
+    const id = idOf(args);
+    const through = args.named("through");
+    const snapshotIndex = cluster.server(id).appliedIndex;
+    const done = cluster.compact(id, through === null ? snapshotIndex : numberOf(through));
+    return done ? [] : [`${id} has a snapshot as new as ${snapshotIndex}`];
+  },
+  "fill-disk"(cluster, args) {
+    for (const id of idsOrAll(cluster, args.word("whose disk"))) cluster.fillDisk(id);
+  },
+  "make-room"(cluster, args) {
+    for (const id of idsOrAll(cluster, args.word("whose disk"))) cluster.makeRoom(id);
+  },
+  "replace-disk"(cluster, args) {
+    const id = idOf(args);
+    return [`${id} is made anew, and abstains through term ${cluster.replaceDisk(id)}`];
+  },
   restart(cluster, args) {
     for (const id of idsOf(args.word("who starts again"))) cluster.restart(id);
   },
@@ -182,10 +204,15 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   },
   disk(cluster, args) {
     return idsOrAll(cluster, args.optional() ?? "all").map((id) => {
-      const { hardState, entries, pendingCount } = cluster.server(id).disk;
+      const { hardState, base, lastIndex, snapshot, pendingCount } = cluster.server(id).disk;
       const vote = hardState.votedFor === null ? "no vote" : `vote ${hardState.votedFor}`;
-      const waiting = pendingCount === 0 ? "" : `, ${pendingCount} more to write`;
-      return `${id}: term ${hardState.currentTerm}, ${vote}, log ${entries.length}${waiting}`;
+      const range = base.index === 0 ? `${lastIndex}` : `${lastIndex} from ${base.index + 1} on`;
+      return [
+        `${id}: term ${hardState.currentTerm}, ${vote}, log ${range}`,
+        ...(snapshot.index === 0 ? [] : [`snapshot ${snapshot.index}`]),
+        ...(hardState.abstainsThrough === 0 ? [] : [`abstains through ${hardState.abstainsThrough}`]),
+        ...(pendingCount === 0 ? [] : [`${pendingCount} more to write`]),
+      ].join(", ");
     });
   },
   network(cluster, args) {
@@ -235,7 +262,7 @@ function selected(cluster: ScenarioCluster, args: ScenarioArguments): readonly M
 }
 
 function requestOf(args: ScenarioArguments, entries: EntryMaker): Request<string> {
-  const kind = args.word("vote, pre-vote or append");
+  const kind = args.word("vote, pre-vote, append or snapshot");
   const from = numberOf(args.named("from") ?? fail("from= is missing"));
   const term = numberOf(args.named("term") ?? fail("term= is missing"));
   if (kind === "append") {
@@ -251,6 +278,10 @@ function requestOf(args: ScenarioArguments, entries: EntryMaker): Request<string
       leaderCommit: numberOf(args.named("commit") ?? "0"),
     };
   }
+  if (kind === "snapshot") {
+    const snapshot = snapshotOf(args.named("upto") ?? fail("upto= is missing"));
+    return { kind: "installSnapshot", term, leaderId: from, snapshot };
+  }
   if (kind !== "vote" && kind !== "pre-vote") fail(`nobody can be asked "${kind}"`);
   const [lastLogIndex, lastLogTerm] = positionOf(args.named("last") ?? "0(0)");
   return {
@@ -263,15 +294,23 @@ function requestOf(args: ScenarioArguments, entries: EntryMaker): Request<string
   };
 }
 
+function snapshotOf(text: string): SnapshotPosition {
+  const [index, term] = positionOf(text);
+  return { index, term };
+}
+
 function statuses(cluster: ScenarioCluster): ReadonlyMap<ServerId, string> {
   const statusOf = (id: ServerId): RaftStatus | null => (cluster.isUp(id) ? cluster.server(id).status : null);
   return new Map(everyone(cluster).map((id) => [id, statusText(statusOf(id))]));
 }
 
-function logRow(cluster: ScenarioCluster, id: ServerId) {
+function logRow(cluster: ScenarioCluster, id: ServerId): LogRow {
   const { status, log, disk } = cluster.server(id);
   const isUp = cluster.isUp(id);
-  return isUp
-    ? { id, isUp, entries: log, durableIndex: status.durableIndex, commitIndex: status.commitIndex }
-    : { id, isUp, entries: disk.entries, durableIndex: disk.entries.length, commitIndex: 0 };
+  if (!isUp) {
+    const { base, entries, lastIndex } = disk;
+    return { id, isUp, baseIndex: base.index, entries, durableIndex: lastIndex, commitIndex: 0 };
+  }
+  const { firstLogIndex, durableIndex, commitIndex } = status;
+  return { id, isUp, baseIndex: firstLogIndex - 1, entries: log, durableIndex, commitIndex };
 }

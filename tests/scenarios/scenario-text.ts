@@ -34,17 +34,29 @@ function requestText(request: Request<string>): string {
       const after = positionText(prevLogIndex, prevLogTerm);
       return `append term ${term}, after ${after}: ${what}, commit ${leaderCommit}`;
     }
+    case "installSnapshot": {
+      const { term, snapshot } = request;
+      return `snapshot term ${term}, up to ${positionText(snapshot.index, snapshot.term)}`;
+    }
     default:
       return unreachable(request);
   }
 }
 
 export function replyText(reply: Reply): string {
-  if (reply.kind === "requestVoteReply") {
-    return `vote ${reply.voteGranted ? "granted" : "denied"}, term ${reply.term}`;
+  switch (reply.kind) {
+    case "requestVoteReply":
+      return `vote ${reply.voteGranted ? "granted" : "denied"}, term ${reply.term}`;
+    case "appendEntriesReply": {
+      const room = reply.diskFull ? ", disk full" : "";
+      if (reply.success) return `append accepted, term ${reply.term}${room}`;
+      return `append refused, term ${reply.term}${conflictText(reply.conflict)}${room}`;
+    }
+    case "installSnapshotReply":
+      return `snapshot ${reply.success ? "accepted" : "refused"}, term ${reply.term}`;
+    default:
+      return unreachable(reply);
   }
-  if (reply.success) return `append accepted, term ${reply.term}`;
-  return `append refused, term ${reply.term}${conflictText(reply.conflict)}`;
 }
 
 function conflictText(conflict: Conflict | null): string {
@@ -56,13 +68,15 @@ function conflictText(conflict: Conflict | null): string {
 /** `status` null: the server is down. What is 0 or nobody is left out. */
 export function statusText(status: RaftStatus | null): string {
   if (status === null) return "down";
-  const { votedFor, lastLogIndex, durableIndex, commitIndex } = status;
+  const { votedFor, lastLogIndex, durableIndex, commitIndex, snapshotIndex, diskFull } = status;
   const durable = durableIndex < lastLogIndex ? ` (${durableIndex} durable)` : "";
   return [
     roleText(status),
     `term ${status.currentTerm}${votedFor === null ? "" : ` (vote ${votedFor})`}`,
     ...(lastLogIndex === 0 ? [] : [`log ${lastLogIndex}${durable}`]),
     ...(commitIndex === 0 ? [] : [`commit ${commitIndex}`]),
+    ...(snapshotIndex === 0 ? [] : [`snapshot ${snapshotIndex}`]),
+    ...(diskFull ? ["disk full"] : []),
   ].join(", ");
 }
 
@@ -81,16 +95,19 @@ export function groupedLines(texts: ReadonlyMap<ServerId, string>): readonly str
 export interface LogRow {
   readonly id: ServerId;
   readonly isUp: boolean;
+  /** Entries up to here have gone. */
+  readonly baseIndex: LogIndex;
   readonly entries: readonly Entry<string>[];
   readonly durableIndex: LogIndex;
   readonly commitIndex: LogIndex;
 }
 
-/** A column an index, `|` after the last committed entry, `?` on what is not durable yet. */
+/** A column an index, `|` after the last committed entry, `?` on what is not durable yet, `~` for what has gone. */
 export function logTable(rows: readonly LogRow[]): readonly string[] {
-  const texts = rows.map(({ entries, durableIndex }) =>
-    entries.map((entry) => `${entryText(entry)}${entry.index > durableIndex ? "?" : ""}`),
-  );
+  const texts = rows.map(({ baseIndex, entries, durableIndex }) => [
+    ...Array.from({ length: baseIndex }, () => "~"),
+    ...entries.map((entry) => `${entryText(entry)}${entry.index > durableIndex ? "?" : ""}`),
+  ]);
   const columns = Math.max(0, ...texts.map((cells) => cells.length));
   const indices = Array.from({ length: columns }, (_, i) => String(i + 1));
   const width = Math.max(1, ...[...texts, indices].flat().map((text) => text.length));

@@ -17,7 +17,8 @@
  *     cluster N [timeouts=15,…] [batch=N] [bytes=N] [window=N]
  *                              N new servers, 0 to N-1: election timeouts in ticks (10 to 20, heartbeats every 3),
  *                              entries and bytes an AppendEntries, AppendEntries under way to one follower
- *     given IDS [log=1,1:x,…] [term=N] [vote=ID]       what some of them recover from their disks
+ *     given IDS [log=1,1:x,…] [term=N] [vote=ID] [snapshot=I(T)]     what some of them recover from their disks;
+ *                              with a snapshot, the log that follows it
  *     tick IDS|all [N]         time passes, and nothing else happens
  *     run N                    N ticks for everyone, everything delivered in each
  *     elect ID [by IDS]        ID times out, and (only) these, who hear no leader any more, get its calls
@@ -28,15 +29,20 @@
  *     copy [LINK…]             each request arrives once more
  *     settle [IDS]             delivers (between these) until nothing is under way
  *     cut LINK, cut IDS|IDS    what arrives there from now on is lost: one way, both ways; `heal` mends it all
- *     ask ID vote|pre-vote|append from=ID term=N [last=I(T)] [after=I(T)] [entries=1:x,…] [commit=N]
+ *     ask ID vote|pre-vote|append|snapshot from=ID term=N [last=I(T)] [after=I(T)] [entries=1:x,…] [commit=N]
+ *                              [upto=I(T)]
  *     hold-disk IDS|all        their writes wait; without it they are durable at once; `free-disk IDS|all` ends it
  *     persist ID [N]           the N oldest writes that wait (1) are durable
+ *     compact ID [through=N]   it has taken a snapshot of what it has applied, and forgets entries up to N (all those)
+ *     fill-disk IDS|all        their writes find no room, and they know it; `make-room IDS|all` ends it
+ *     replace-disk ID          down, it loses all that it had saved, and is made anew under its id
  *     crash IDS [keep=N]       what waits is lost, but the N oldest writes; `restart IDS`
  *     trace on|off             shows every message that is sent
  *     status [IDS], log [IDS], disk [IDS], network [LINK…]
  *
  * A link is FROM->TO, each an id, some ids or `*`; FROM->TO:N is the Nth message under way on it. In a table of
- * logs `|` ends what a server knows to be committed, and `?` marks what it has not made durable.
+ * logs `|` ends what a server knows to be committed, `?` marks what it has not made durable, and `~` what has gone
+ * into a snapshot.
  *
  * Every command is followed by the checks of one server (src/raft/invariants.ts), of what left it, and between
  * all servers (Raft figure 3).

@@ -1,0 +1,16 @@
+import type { Entry } from "./entry.ts";
+import type { HardState } from "./hard-state.ts";
+import type { SnapshotPosition } from "./snapshot-position.ts";
+
+/** What recovery found on the disk of a server that starts (Raft figure 2, "Persistent state", and §7). */
+export interface PersistentState<C> {
+  readonly hardState: HardState;
+  readonly log: {
+    /** The entry before the first one here; at most the snapshot. */
+    readonly base: SnapshotPosition;
+    /** From base.index + 1, contiguous, at least up to the snapshot. */
+    readonly entries: readonly Entry<C>[];
+  };
+  /** Of the newest snapshot; ORIGIN: there is none. */
+  readonly snapshot: SnapshotPosition;
+}
