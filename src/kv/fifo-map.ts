@@ -24,6 +24,10 @@ export class FifoMap<V> {
     return this.#links.size;
   }
 
+  get capacity(): number {
+    return this.#capacity;
+  }
+
   has(name: string): boolean {
     return this.#links.has(name);
   }
@@ -47,6 +51,13 @@ export class FifoMap<V> {
     for (let link = this.#oldest; link !== null; link = link.newer) yield [link.name, link.value];
   }
 
+  /** The names and values of this moment, oldest first, read later: a copy of references, which is fast. */
+  freeze(): Iterable<readonly [name: string, value: V]> {
+    const links: Link<V>[] = [];
+    for (let link = this.#oldest; link !== null; link = link.newer) links.push(link);
+    return { [Symbol.iterator]: () => pairsOf(links) };
+  }
+
   /** Of the names and values; not of their order, which values that grow (an index) give away. */
   digest(): bigint {
     return this.#digest.read(this.entries());
@@ -68,6 +79,13 @@ export class FifoMap<V> {
     this.#links.delete(link.name);
     this.#digest.toggle(link.name, link.value);
   }
+}
+
+/** A link's name and value never change; only its neighbours do. */
+function* pairsOf<V>(
+  links: readonly Link<V>[],
+): Generator<readonly [name: string, value: V], void, undefined> {
+  for (const { name, value } of links) yield [name, value];
 }
 
 /** One name, between the one set before it and the one set after it. */

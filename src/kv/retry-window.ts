@@ -67,6 +67,29 @@ export class RetryWindow {
     return true;
   }
 
+  /** How many names of either kind are remembered at most. */
+  get capacity(): number {
+    return this.#requests.capacity;
+  }
+
+  /**
+   * Remembers what another window did: the next request, in the order in which that window had them. false,
+   * and nothing is changed: the name is known already, or there is no room.
+   */
+  recallRequest(name: string, last: RememberedRequest): boolean {
+    return recall(this.#requests, name, last);
+  }
+
+  /** The same for the next routed call. */
+  recallRoutedCall(name: string, index: number): boolean {
+    return recall(this.#routedCalls, name, index);
+  }
+
+  /** What is remembered at this moment, to be read later. */
+  freeze(): FrozenRetries {
+    return { requests: this.#requests.freeze(), routedCalls: this.#routedCalls.freeze() };
+  }
+
   /** Oldest first. */
   requests(): Iterable<readonly [name: string, last: RememberedRequest]> {
     return this.#requests.entries();
@@ -81,6 +104,18 @@ export class RetryWindow {
   digests(): readonly [requests: bigint, routedCalls: bigint] {
     return [this.#requests.digest(), this.#routedCalls.digest()];
   }
+}
+
+/** A RetryWindow's memories as they were, oldest first. */
+export interface FrozenRetries {
+  readonly requests: Iterable<readonly [name: string, last: RememberedRequest]>;
+  readonly routedCalls: Iterable<readonly [name: string, index: number]>;
+}
+
+function recall<V>(map: FifoMap<V>, name: string, value: V): boolean {
+  if (map.has(name) || map.size === map.capacity) return false;
+  map.set(name, value);
+  return true;
 }
 
 /**

@@ -1,5 +1,7 @@
 import { assert, unreachable } from "../base/assert.ts";
 import type { Command, PutCommand } from "./command.ts";
+import { FreezableMap } from "./freezable-map.ts";
+import { encodeSections, type KvState } from "./kv-state.ts";
 import { RETRY_WINDOW_CAPACITY, RetryWindow } from "./retry-window.ts";
 import { RunningDigest } from "./running-digest.ts";
 
@@ -13,15 +15,27 @@ export type PutResult =
 const APPLIED: PutResult = { kind: "applied" };
 const REPEATED: PutResult = { kind: "repeated" };
 
+/** The whole state at one moment, to be written down while the machine goes on. */
+export interface FrozenState {
+  /** The index of the last entry in it. */
+  readonly appliedIndex: number;
+  /** How many keys it has. */
+  readonly size: number;
+  /** As kv-state.ts says, each made when it is asked for, from the start at every call. Not after `release`. */
+  sections(): Iterable<string>;
+  /** Ends the cost of keeping it; harmless when done twice. */
+  release(): void;
+}
+
 /**
  * The replicated state (Raft §2): data, and the memory of what was already done. It follows from the
  * log alone, so servers that have applied the same entries hold the same state.
  */
 export class KvStateMachine {
-  /** A Map, in which `__proto__` is a key like any other. */
-  readonly #data = new Map<string, string>();
-  readonly #dataDigest = new RunningDigest();
-  readonly #retries: RetryWindow;
+  /** Over a Map, in which `__proto__` is a key like any other. */
+  #data = new FreezableMap();
+  #dataDigest = new RunningDigest();
+  #retries: RetryWindow;
   #appliedIndex = 0;
 
   /** @param retryWindowCapacity must be the same on every server; other than the default only in tests. */
@@ -66,21 +80,61 @@ export class KvStateMachine {
   }
 
   /**
+   * Keeps the state of this moment readable: data in constant time, the memory of retries in a millisecond
+   * or two. Until it is released, the first write to each key costs the memory of its former value. One at a
+   * time; a state frozen before `restore` stays readable and does not count.
+   */
+  freeze(): FrozenState {
+    const frozen = this.#data;
+    const { size, pairs } = frozen.freeze();
+    const retryCapacity = this.#retries.capacity;
+    const retries = this.#retries.freeze();
+    let released = false;
+    return {
+      appliedIndex: this.#appliedIndex,
+      size,
+      sections: () => {
+        assert(!released, "a frozen state is read before it is released");
+        return encodeSections({ retryCapacity, data: pairs(), ...retries });
+      },
+      release: () => {
+        if (!released) frozen.thaw();
+        released = true;
+      },
+    };
+  }
+
+  /**
+   * Becomes what `state` is, and takes it over; its retry window keeps its own capacity. It must not be
+   * older than what was applied (S3).
+   */
+  restore(state: KvState): void {
+    const { appliedIndex, data, retries } = state;
+    assert(
+      appliedIndex >= this.#appliedIndex,
+      `state ${appliedIndex} restored over entry ${this.#appliedIndex}`,
+    );
+    this.#data = new FreezableMap(data);
+    this.#dataDigest = new RunningDigest();
+    this.#retries = retries;
+    this.#appliedIndex = appliedIndex;
+  }
+
+  /**
    * A digest of the whole state: equal for equal states, different for different ones as far as 64 bits
    * a part can tell. The first call costs time in proportion to the state; after it, all the others are
    * cheap and every write costs some microseconds more. For tests and simulation.
    */
   digest(): string {
-    const parts = [this.#dataDigest.read(this.#data), ...this.#retries.digests()];
+    const parts = [this.#dataDigest.read(this.#data.entries()), ...this.#retries.digests()];
     return [this.#appliedIndex, ...parts.map((part) => part.toString(16).padStart(16, "0"))].join("-");
   }
 
   #put(index: number, command: PutCommand): PutResult {
     if (!this.#retries.admit(index, command)) return REPEATED;
     const { key, value } = command;
-    const former = this.#data.get(key);
+    const former = this.#data.set(key, value);
     if (former !== undefined) this.#dataDigest.toggle(key, former);
-    this.#data.set(key, value);
     this.#dataDigest.toggle(key, value);
     return APPLIED;
   }

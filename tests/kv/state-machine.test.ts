@@ -6,19 +6,10 @@ import { digestOf } from "../../src/kv/running-digest.ts";
 import { KvStateMachine } from "../../src/kv/state-machine.ts";
 import { anyText, collidingLog, collidingPut, put } from "./command-arbitrary.ts";
 import { KvDouble } from "./kv-double.ts";
-
-function applyAll(machine: KvStateMachine, log: readonly (Command | null)[]): void {
-  for (const command of log) {
-    const index = machine.appliedIndex + 1;
-    if (command === null) machine.skip(index);
-    else machine.apply(index, command);
-  }
-}
+import { applyAll, machineAfter } from "./machines.ts";
 
 function digestAfter(...log: readonly (Command | null)[]): string {
-  const machine = new KvStateMachine(2);
-  applyAll(machine, log);
-  return machine.digest();
+  return machineAfter(log, 2).digest();
 }
 
 describe("data", () => {
