@@ -2,6 +2,7 @@
 import type { RaftKvError } from "../base/errors.ts";
 import type { Command } from "../kv/command.ts";
 import type { Entry, LogIndex, Term } from "../raft/entry.ts";
+import { ORIGIN, type SnapshotPosition } from "../raft/snapshot-position.ts";
 import type { FileSystem } from "./file-system.ts";
 import { corrupted, unusable } from "./refusal.ts";
 import {
@@ -35,12 +36,27 @@ export interface SegmentContent {
 /** The log as it is on disk. */
 export interface LogContent {
   /**
-   * From index 1, without a gap; at least one. All but the last are sealed; but if the last has no entries,
+   * Without a gap; at least one. All but the last are sealed; but if the last has no entries,
    * the footer of the one before it may be missing or torn, and is to be completed.
    */
   readonly segments: readonly SegmentContent[];
-  /** A last segment whose creation a crash interrupted, to be removed; null mostly. */
+  /** A last segment whose creation a crash interrupted, to be removed first; null mostly. */
   readonly unfinishedPath: string | null;
+  /** A segment without entries, which an interrupted install left before the others, to be removed; null mostly. */
+  readonly supersededPath: string | null;
+  /** Whether the log does not reach the snapshot: an install was interrupted, and is to be done again. */
+  readonly installs: boolean;
+}
+
+/** What the log is held against. */
+export interface LogSetting {
+  readonly owner: LogOwner;
+  /** What the state file says: no entry's term is larger. */
+  readonly currentTerm: Term;
+  /** Of the snapshot that counts; ORIGIN when there is none. */
+  readonly snapshot: SnapshotPosition;
+  /** What the state file says: an entry that the log holds, unless a snapshot stands for it; null: it does not say. */
+  readonly logReaches: SnapshotPosition | null;
 }
 
 /** How a segment continues the one before it. */
@@ -50,31 +66,26 @@ interface Place {
 }
 
 /**
- * Reads the whole log in `directory`. `currentTerm` is what the state file says: no entry's term is larger.
- * Throws RaftKvError "corruption" with file and byte offset, or "failedPrecondition" for another's log.
+ * Reads the whole log in `directory`. Throws RaftKvError "corruption" with file and byte offset, or
+ * "failedPrecondition" for another's log.
  */
 export async function readLog(
   fs: FileSystem,
   directory: string,
-  owner: LogOwner,
-  currentTerm: Term,
+  { owner, currentTerm, snapshot, logReaches }: LogSetting,
 ): Promise<LogContent> {
-  const names = ((await fs.listDirectory(directory)) ?? []).filter(
-    (name) => segmentFirstIndex(name) !== null,
-  );
-  if (names.length === 0) {
-    throw unusable(
-      directory,
-      "the log is missing, but its state file is there; restore the directory from a copy",
-    );
-  }
+  const names = await segmentNames(fs, directory);
   const segments: SegmentContent[] = [];
   let unfinishedPath: string | null = null;
-  let place: Place = { firstIndex: 1, previousTerm: 0 };
+  let supersededPath: string | null = null;
+  let place: Place | null = null;
   for (const [at, name] of names.entries()) {
     const path = `${directory}/${name}`;
-    requireName(path, name, place, segments.at(-1));
     const bytes = await readWhole(fs, path);
+    place ??= firstPlace(path, name, bytes, snapshot);
+    const superseded = supersededSegment(names, segments, snapshot);
+    if (superseded !== null) place = { firstIndex: snapshot.index + 1, previousTerm: snapshot.term };
+    requireName(path, name, place, segments.at(-1));
     const isLast = at === names.length - 1;
     // The state file came after the first segment, so that one was complete.
     if (isLast && at > 0 && isTornHeader(bytes, encodeHeader(owner, place.firstIndex, place.previousTerm))) {
@@ -82,18 +93,29 @@ export async function readLog(
       break;
     }
     const segment = readSegment(path, bytes, owner, place);
-    place = placeAfter(segment);
-    if (place.previousTerm > currentTerm) {
-      throw corrupted(
-        path,
-        null,
-        `holds term ${place.previousTerm}, but the state file knows only ${currentTerm}`,
-      );
+    if (superseded !== null) {
+      requireUnused(segment, superseded);
+      supersededPath = superseded.path;
+      segments.length = 0;
     }
+    place = placeAfter(segment);
+    requireKnownTerm(path, place.previousTerm, currentTerm);
     segments.push(segment);
   }
   requireFooters(directory, segments, unfinishedPath);
-  return { segments, unfinishedPath };
+  if (logReaches !== null) requireReach(segments, logReaches);
+  return { segments, unfinishedPath, supersededPath, installs: !reaches(segments, snapshot) };
+}
+
+/** The log's entries, in one array. */
+export function entriesOf({ segments }: LogContent): Entry<Command>[] {
+  return segments.flatMap((segment) => segment.entries);
+}
+
+/** The entry before the first one of the log. */
+export function baseOf({ segments }: LogContent): SnapshotPosition {
+  const [first] = segments;
+  return first === undefined ? ORIGIN : { index: first.firstIndex - 1, term: first.previousTerm };
 }
 
 /** Reads one segment that was good when the log was opened. Throws RaftKvError "corruption" if it no longer is. */
@@ -108,6 +130,79 @@ export async function rereadSegment(
   const segment = readSegment(path, bytes, owner, { firstIndex, previousTerm });
   if (!segment.sealed) throw corrupted(path, segment.end, "the segment is cut short");
   return segment;
+}
+
+/** The names of the segments, as the log runs. */
+async function segmentNames(fs: FileSystem, directory: string): Promise<readonly string[]> {
+  const names = (await fs.listDirectory(directory)) ?? [];
+  const segments = names.filter((name) => segmentFirstIndex(name) !== null);
+  if (segments.length > 0) return segments;
+  throw unusable(
+    directory,
+    "the log is missing, but its state file is there; restore the directory from a copy",
+  );
+}
+
+/** Where the log may begin: with the first entry or, where a snapshot stands for what is gone, up to the one after it. */
+function firstPlace(path: string, name: string, bytes: Buffer, snapshot: SnapshotPosition): Place {
+  const firstIndex = segmentFirstIndex(name) ?? 1;
+  if (firstIndex === 1) return { firstIndex, previousTerm: 0 };
+  if (firstIndex > snapshot.index + 1) {
+    const known = snapshot.index === 0 ? "there is no snapshot" : `the snapshot ends with ${snapshot.index}`;
+    const missing = segmentName(snapshot.index + 1);
+    throw corrupted(
+      path,
+      null,
+      `the log begins with entry ${firstIndex}, but ${known}: ${missing} is missing`,
+    );
+  }
+  if (firstIndex === snapshot.index + 1) return { firstIndex, previousTerm: snapshot.term };
+  return { firstIndex, previousTerm: decodeHeader(bytes)?.header.previousTerm ?? 0 };
+}
+
+/**
+ * The segment read so far, if an install has put the one right after the snapshot in its place: it begins
+ * earlier and has no entries left. A roll never leaves such a pair, for it needs an entry.
+ */
+function supersededSegment(
+  names: readonly string[],
+  segments: readonly SegmentContent[],
+  snapshot: SnapshotPosition,
+): SegmentContent | null {
+  const [first] = segments;
+  if (names.length !== 2 || names[1] !== segmentName(snapshot.index + 1) || first === undefined) return null;
+  const isEmpty = first.entries.length === 0 && first.tornBytes === 0 && !first.sealed;
+  return isEmpty && first.firstIndex <= snapshot.index ? first : null;
+}
+
+/** The superseded segment is removed, durably, before an entry follows the snapshot. */
+function requireUnused(segment: SegmentContent, superseded: SegmentContent): void {
+  if (segment.entries.length === 0 && segment.tornBytes === 0) return;
+  throw corrupted(superseded.path, null, `the segment has no entries, but ${segment.path} is in use already`);
+}
+
+function requireKnownTerm(path: string, term: Term, currentTerm: Term): void {
+  if (term <= currentTerm) return;
+  throw corrupted(path, null, `holds term ${term}, but the state file knows only ${currentTerm}`);
+}
+
+/** Refuses a log that has lost its end since the server last stopped. */
+function requireReach(segments: readonly SegmentContent[], position: SnapshotPosition): void {
+  const last = segments.at(-1);
+  if (last === undefined || reaches(segments, position)) return;
+  const { index, term } = position;
+  throw corrupted(
+    last.path,
+    last.end,
+    `entry ${index} of term ${term} is not in the log, but the state file says that it was durable`,
+  );
+}
+
+/** Whether the log holds the entry, or begins after it. */
+function reaches(segments: readonly SegmentContent[], { index, term }: SnapshotPosition): boolean {
+  const segment = segments.findLast(({ firstIndex }) => firstIndex <= index);
+  if (segment === undefined) return true;
+  return segment.entries[index - segment.firstIndex]?.term === term;
 }
 
 /** Refuses a log in which a footer is missing that must be there, or is there without what it proves. */

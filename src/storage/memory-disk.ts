@@ -37,9 +37,9 @@ export class MemoryFile {
     return this.#size;
   }
 
-  /** A copy of what programs see. */
-  read(): Uint8Array {
-    return this.#cached.slice(0, this.#size);
+  /** A copy of what programs see, from `offset`; shorter than `maxBytes` only at the end. */
+  read(offset = 0, maxBytes = this.#size): Uint8Array {
+    return this.#cached.slice(offset, Math.min(offset + maxBytes, this.#size));
   }
 
   append(data: Uint8Array): void {
@@ -52,11 +52,6 @@ export class MemoryFile {
     this.#cached.fill(0, size, this.#size);
     this.#size = size;
     this.#dirtyFrom = Math.min(this.#dirtyFrom, size);
-  }
-
-  replace(data: Uint8Array): void {
-    this.truncate(0);
-    this.append(data);
   }
 
   sync(): void {
@@ -105,6 +100,13 @@ export class MemoryDirectory {
 
   remove(name: string): void {
     this.#cached.delete(name);
+  }
+
+  /** What the files cost that programs see by name, here and below. */
+  get usedBytes(): number {
+    let bytes = 0;
+    for (const node of this.#cached.values()) bytes += node.kind === "file" ? node.size : node.usedBytes;
+    return bytes;
   }
 
   /** Sorted. */

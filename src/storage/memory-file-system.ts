@@ -5,21 +5,25 @@
  * Every call of a mount is an operation with a number, from 0. A fault plan looks at each and may let it
  * fail, land in part, or be the last thing that the process does; so a test can crash at every one.
  * An operation happens at once, in the call; what a plan does not touch cannot fail by chance.
+ *
+ * The disk can be full. What counts is the bytes that programs see in files with a name: what is removed or
+ * cut off frees its room at once, though it may be open or come back after a crash. A write lands as far as
+ * there is room and is refused then; a new name, of a file or directory, needs a free byte, though it uses none.
  */
 import { assert } from "../base/assert.ts";
 import { RaftKvError } from "../base/errors.ts";
-import type { AppendFile, FileSystem, Lock } from "./file-system.ts";
+import type { AppendFile, FileSystem, Lock, ReadFile } from "./file-system.ts";
 import { MemoryDirectory, MemoryFile, type Keep, type MemoryNode } from "./memory-disk.ts";
 
 /** One call of a mount. `number` counts them from 0; `path` is the file's, or where a rename comes from. */
 export interface Operation {
   readonly number: number;
-  readonly name: keyof FileSystem | `append.${keyof AppendFile}`;
+  readonly name: keyof FileSystem | `append.${keyof AppendFile}` | `read.${keyof ReadFile}`;
   readonly path: string;
 }
 
 type Fault =
-  /** The call is refused with `message` ("ENOSPC: …") and does nothing. */
+  /** The call is refused with `message` ("ENOSPC: …", which means "diskFull" but to a sync) and does nothing. */
   | { readonly kind: "refuse"; readonly message: string }
   /** An append of which only the first `bytes` land before it is refused. */
   | { readonly kind: "short"; readonly bytes: number; readonly message: string }
@@ -35,10 +39,17 @@ export class MemoryDisk {
   readonly #mounts = new Set<MemoryFileSystem>();
   /** The paths of the locks that living mounts hold. */
   readonly #locks = new Map<string, MemoryFileSystem>();
+  /** How much the files may hold together. May be changed at any time, to less than there is too. */
+  capacityBytes = Number.POSITIVE_INFINITY;
+
+  /** How much the files hold together. */
+  get usedBytes(): number {
+    return this.#root.usedBytes;
+  }
 
   /** The files as a new process sees them. */
   mount(plan: FaultPlan = () => null): MemoryFileSystem {
-    const mount = new MemoryFileSystem(this.#root, this.#locks, plan);
+    const mount = new MemoryFileSystem(this.#root, this.#locks, plan, () => this.#freeBytes());
     this.#mounts.add(mount);
     return mount;
   }
@@ -60,6 +71,11 @@ export class MemoryDisk {
     this.killAll();
     this.#root.crash("", keep);
   }
+
+  #freeBytes(): number {
+    if (this.capacityBytes === Number.POSITIVE_INFINITY) return this.capacityBytes;
+    return Math.max(0, this.capacityBytes - this.usedBytes);
+  }
 }
 
 /** One process's view of a MemoryDisk; made by `mount`. */
@@ -67,13 +83,20 @@ export class MemoryFileSystem implements FileSystem {
   readonly #root: MemoryDirectory;
   readonly #locks: Map<string, MemoryFileSystem>;
   readonly #plan: FaultPlan;
+  readonly #freeBytes: () => number;
   #alive = true;
   #operations = 0;
 
-  constructor(root: MemoryDirectory, locks: Map<string, MemoryFileSystem>, plan: FaultPlan) {
+  constructor(
+    root: MemoryDirectory,
+    locks: Map<string, MemoryFileSystem>,
+    plan: FaultPlan,
+    freeBytes: () => number,
+  ) {
     this.#root = root;
     this.#locks = locks;
     this.#plan = plan;
+    this.#freeBytes = freeBytes;
   }
 
   /** How many operations were asked for. */
@@ -94,7 +117,11 @@ export class MemoryFileSystem implements FileSystem {
   }
 
   async writeFile(path: string, data: Uint8Array): Promise<void> {
-    this.#run("writeFile", path, () => this.#fileAt(path).replace(data));
+    this.#run("writeFile", path, () => {
+      const file = this.#fileAt(path);
+      file.truncate(0);
+      this.#append(path, file, data);
+    });
   }
 
   async syncFile(path: string): Promise<void> {
@@ -105,7 +132,9 @@ export class MemoryFileSystem implements FileSystem {
     this.#run("rename", from, () => {
       const source = this.#parentOf(from);
       const target = this.#parentOf(to);
-      target.directory.set(target.name, requireFile(from, this.#find(from)));
+      const file = requireFile(from, this.#find(from));
+      if (target.directory.get(target.name) === null) this.#requireRoom(to);
+      target.directory.set(target.name, file);
       source.directory.remove(source.name);
     });
   }
@@ -132,9 +161,11 @@ export class MemoryFileSystem implements FileSystem {
     this.#run("makeDirectory", path, () => {
       let directory = this.#root;
       for (const name of partsOf(path)) {
-        const next = directory.get(name) ?? new MemoryDirectory();
-        directory.set(name, next);
-        directory = requireDirectory(path, next);
+        const next = directory.get(name);
+        if (next === null) this.#requireRoom(path);
+        const child = requireDirectory(path, next ?? new MemoryDirectory());
+        directory.set(name, child);
+        directory = child;
       }
     });
   }
@@ -150,8 +181,27 @@ export class MemoryFileSystem implements FileSystem {
     this.#run("syncDirectory", path, () => requireDirectory(path, this.#find(path)).sync());
   }
 
+  async openRead(path: string): Promise<ReadFile | null> {
+    const file = this.#run("openRead", path, () => {
+      const node = this.#find(path);
+      return node === null ? null : requireFile(path, node);
+    });
+    if (file === null) return null;
+    let open = true;
+    const run = <T>(name: keyof ReadFile, effect: () => T): T => {
+      assert(open, `${path} is open`);
+      return this.#run(`read.${name}`, path, effect);
+    };
+    return {
+      size: file.size,
+      read: async (offset, maxBytes) => run("read", () => file.read(offset, maxBytes)),
+      close: async () => run("close", () => void (open = false)),
+    };
+  }
+
   async openAppend(path: string): Promise<AppendFile> {
     const file = this.#run("openAppend", path, () => this.#fileAt(path));
+    const append = (bytes: Uint8Array) => this.#append(path, file, bytes);
     let open = true;
     const run = (name: keyof AppendFile, effect: () => void, short?: (bytes: number) => void) => {
       assert(open, `${path} is open`);
@@ -165,7 +215,7 @@ export class MemoryFileSystem implements FileSystem {
         const bytes = typeof data === "string" ? Buffer.from(data) : data;
         run(
           "append",
-          () => file.append(bytes),
+          () => append(bytes),
           (landed) => file.append(bytes.subarray(0, landed)),
         );
       },
@@ -193,14 +243,14 @@ export class MemoryFileSystem implements FileSystem {
     if (!this.#alive) throw ioError(path, "the process has died");
     const fault = this.#plan({ number: this.#operations++, name, path });
     if (fault === null) return effect();
-    if (fault.kind === "refuse") throw ioError(path, fault.message);
+    if (fault.kind === "refuse") throw refusal(name, path, fault.message);
     if (fault.kind === "short") {
       assert(short !== undefined, "only an append can be cut short");
       short(fault.bytes);
-      throw ioError(path, fault.message);
+      throw refusal(name, path, fault.message);
     }
-    if (fault.when === "after") effect();
     this.#alive = false;
+    if (fault.when === "after") effect();
     throw ioError(path, "the process dies here");
   }
 
@@ -222,9 +272,22 @@ export class MemoryFileSystem implements FileSystem {
   /** The file, created if absent. */
   #fileAt(path: string): MemoryFile {
     const { directory, name } = this.#parentOf(path);
-    const file = requireFile(path, directory.get(name) ?? new MemoryFile());
+    const node = directory.get(name);
+    if (node === null) this.#requireRoom(path);
+    const file = requireFile(path, node ?? new MemoryFile());
     directory.set(name, file);
     return file;
+  }
+
+  #append(path: string, file: MemoryFile, data: Uint8Array): void {
+    const landed = Math.min(data.length, this.#freeBytes());
+    file.append(data.subarray(0, landed));
+    if (landed < data.length) throw fullError(path);
+  }
+
+  /** For a new name. */
+  #requireRoom(path: string): void {
+    if (this.#freeBytes() < 1) throw fullError(path);
   }
 }
 
@@ -240,6 +303,17 @@ function requireFile(path: string, node: MemoryNode | null): MemoryFile {
 function requireDirectory(path: string, node: MemoryNode | null): MemoryDirectory {
   if (node?.kind === "directory") return node;
   throw ioError(path, node === null ? "ENOENT: no such directory" : "ENOTDIR: not a directory");
+}
+
+/** What the operating system would make of a planned fault. */
+function refusal(name: Operation["name"], path: string, message: string): RaftKvError {
+  const isSync = name === "append.sync" || name === "syncFile" || name === "syncDirectory";
+  const isFull = message.startsWith("ENOSPC") || message.startsWith("EDQUOT");
+  return isFull && !isSync ? new RaftKvError("diskFull", `${path}: ${message}`) : ioError(path, message);
+}
+
+function fullError(path: string): RaftKvError {
+  return new RaftKvError("diskFull", `${path}: ENOSPC: no space left on the disk`);
 }
 
 function ioError(path: string, message: string): RaftKvError {

@@ -4,10 +4,13 @@ import { writeSync } from "node:fs";
 import { mkdir, open, readdir, readFile, rename, rm, rmdir, stat, type FileHandle } from "node:fs/promises";
 
 import { describeError, RaftKvError } from "../base/errors.ts";
-import type { AppendFile, FileSystem, Lock } from "./file-system.ts";
+import type { AppendFile, FileSystem, Lock, ReadFile } from "./file-system.ts";
 
 /** How often a lock file may be replaced under our hands before we give up. */
 const MAX_LOCK_ATTEMPTS = 10;
+
+/** What the kernel says when there is no room: on the disk, or in what the user may have of it. */
+const FULL_DISK: ReadonlySet<string> = new Set(["ENOSPC", "EDQUOT"]);
 
 /** Files of the operating system. It keeps no state: any number of them see the same files. */
 export class OsFileSystem implements FileSystem {
@@ -20,7 +23,7 @@ export class OsFileSystem implements FileSystem {
   }
 
   async syncFile(path: string): Promise<void> {
-    await attempt(`cannot sync ${path}`, () => syncPath(path));
+    await attempt(`cannot sync ${path}`, () => syncPath(path), ioError);
   }
 
   async rename(from: string, to: string): Promise<void> {
@@ -45,13 +48,20 @@ export class OsFileSystem implements FileSystem {
   }
 
   async syncDirectory(path: string): Promise<void> {
-    await attempt(`cannot sync directory ${path}`, () => syncPath(path));
+    await attempt(`cannot sync directory ${path}`, () => syncPath(path), ioError);
+  }
+
+  async openRead(path: string): Promise<ReadFile | null> {
+    return orNull(["ENOENT"], `cannot open ${path}`, async () => {
+      const { handle, size } = await openFile(path, "r");
+      return new OsReadFile(path, handle, size);
+    });
   }
 
   async openAppend(path: string): Promise<AppendFile> {
     return attempt(`cannot open ${path}`, async () => {
-      const handle = await open(path, "a");
-      return new OsAppendFile(path, handle, (await handle.stat()).size);
+      const { handle, size } = await openFile(path, "a");
+      return new OsAppendFile(path, handle, size);
     });
   }
 
@@ -100,12 +110,12 @@ class OsAppendFile implements AppendFile {
         this.#size += count;
       }
     } catch (error) {
-      throw ioError(`cannot write ${this.#path}`, error);
+      throw writeError(`cannot write ${this.#path}`, error);
     }
   }
 
   async sync(): Promise<void> {
-    await attempt(`cannot sync ${this.#path}`, () => this.#handle.datasync());
+    await attempt(`cannot sync ${this.#path}`, () => this.#handle.datasync(), ioError);
   }
 
   async truncate(size: number): Promise<void> {
@@ -114,7 +124,50 @@ class OsAppendFile implements AppendFile {
   }
 
   async close(): Promise<void> {
-    await attempt(`cannot close ${this.#path}`, () => this.#handle.close());
+    await attempt(`cannot close ${this.#path}`, () => this.#handle.close(), ioError);
+  }
+}
+
+/** Reads through one descriptor, which keeps the file alive. */
+class OsReadFile implements ReadFile {
+  readonly size: number;
+  readonly #path: string;
+  readonly #handle: FileHandle;
+
+  constructor(path: string, handle: FileHandle, size: number) {
+    this.#path = path;
+    this.#handle = handle;
+    this.size = size;
+  }
+
+  async read(offset: number, maxBytes: number): Promise<Uint8Array> {
+    return attempt(`cannot read ${this.#path}`, async () => {
+      const bytes = new Uint8Array(maxBytes);
+      // The kernel may give less than is asked for although there is more.
+      for (let filled = 0; filled < maxBytes;) {
+        const { bytesRead } = await this.#handle.read(bytes, filled, maxBytes - filled, offset + filled);
+        if (bytesRead === 0) return bytes.subarray(0, filled);
+        filled += bytesRead;
+      }
+      return bytes;
+    });
+  }
+
+  async close(): Promise<void> {
+    await attempt(`cannot close ${this.#path}`, () => this.#handle.close(), ioError);
+  }
+}
+
+/** Opens a file; a directory, which Linux would open for reading too, is an error. `size` is in bytes. */
+async function openFile(path: string, flags: "r" | "a"): Promise<{ handle: FileHandle; size: number }> {
+  const handle = await open(path, flags);
+  try {
+    const stats = await handle.stat();
+    if (stats.isDirectory()) throw new Error("EISDIR: it is a directory");
+    return { handle, size: stats.size };
+  } catch (error) {
+    await handle.close();
+    throw error;
   }
 }
 
@@ -150,12 +203,12 @@ function lockDatabase(path: string): Database | null {
   }
 }
 
-/** Runs it; a failure becomes a RaftKvError "io" that begins with `what`. */
-async function attempt<T>(what: string, run: () => Promise<T>): Promise<T> {
+/** Runs it; what `asError` makes of a failure begins with `what`. */
+async function attempt<T>(what: string, run: () => Promise<T>, asError = writeError): Promise<T> {
   try {
     return await run();
   } catch (error) {
-    throw ioError(what, error);
+    throw asError(what, error);
   }
 }
 
@@ -175,6 +228,13 @@ async function orNull<T>(
 
 function errnoName(error: unknown): string {
   return error instanceof Error && "code" in error ? String(error.code) : "";
+}
+
+/** For everything that may need room on the disk, but for a sync: after one that failed nothing is known. */
+function writeError(what: string, error: unknown): RaftKvError {
+  return FULL_DISK.has(errnoName(error))
+    ? new RaftKvError("diskFull", `${what}: ${describeError(error)}`, { cause: error })
+    : ioError(what, error);
 }
 
 function ioError(what: string, error: unknown): RaftKvError {

@@ -10,6 +10,11 @@
  *             its header and sync it; 2. cut the footer of the one before it and sync that; 3. remove the
  *             last segment and sync the directory. Then cut the file at the entry and sync, so that new
  *             entries never lie over old ones.
+ *   compact   remove the oldest segment, as long as a snapshot stands for all of its entries and it is not
+ *             the last one; sync the directory after each, so that what is left has no gap.
+ *   install   a snapshot has taken the place of the whole log: 1. truncate all of it, which leaves one segment
+ *             without entries; 2. create the segment that follows the snapshot; 3. remove the other one and
+ *             sync the directory. The snapshot is durable before, and shows that this is to be done.
  *
  * So at every moment: a footer has a segment after it; a segment that holds entries has a footer before it;
  * and there is never a gap. That makes a missing segment visible, also the last one. A crash between steps
@@ -17,14 +22,22 @@
  *   in roll 2, 3      its header is torn, no footer before it          it is removed
  *   in roll 3, 4      its header is whole, no or half a footer         the footer is completed
  *   in truncate 2, 3  its header is whole, no footer                   the footer is completed
+ *   in install 2      its header is torn, before it one without        it is removed; the install is done again
+ *                     entries that does not reach the snapshot
+ *   in install 2, 3   its header is whole, before it such a one        the one before it is removed
+ * or a log that does not reach the snapshot, as in install 1: the install is done again.
  * Recovery completes the footer as the roll does: the last segment and its name first, then the footer, then
  * whatever comes. It syncs a footer that it finds whole there, too: it may be in the page cache only.
+ *
+ * While the disk is full, `append`, its rolls and `install` wait for room (disk-room.ts) between two steps.
  */
 import { assert, defined } from "../base/assert.ts";
 import type { Command } from "../kv/command.ts";
 import type { Entry, LogIndex, Term } from "../raft/entry.ts";
+import type { SnapshotPosition } from "../raft/snapshot-position.ts";
+import { appendUntilRoom, giveUp, untilRoom, type WhenFull } from "./disk-room.ts";
 import type { AppendFile, FileSystem } from "./file-system.ts";
-import { readLog, rereadSegment, type SegmentContent } from "./log-recovery.ts";
+import { rereadSegment, type LogContent, type SegmentContent } from "./log-recovery.ts";
 import { encodeEntry, encodeFooter } from "./log-record.ts";
 import { encodeHeader, type LogOwner } from "./segment.ts";
 import { segmentName } from "./server-files.ts";
@@ -34,10 +47,12 @@ const DEFAULT_MAX_SEGMENT_BYTES = 16 * 1024 * 1024;
 export interface LogOptions {
   /** A segment that has reached this size is followed by a new one. At least 1. */
   readonly maxSegmentBytes?: number;
+  /** What to do when the disk is full; without it, an append is refused with that error. */
+  readonly whenFull?: WhenFull;
 }
 
 /** Where a log is, and whose. */
-interface LogPlace {
+export interface LogPlace {
   readonly fs: FileSystem;
   readonly directory: string;
   readonly owner: LogOwner;
@@ -67,6 +82,7 @@ export class SegmentedLog {
   readonly #maxSegmentBytes: number;
   readonly #sealed: SealedSegment[];
   #open: OpenSegment;
+  #whenFull: WhenFull = giveUp;
   /** Whether something was appended since the last sync. */
   #dirty = false;
 
@@ -77,26 +93,25 @@ export class SegmentedLog {
     this.#maxSegmentBytes = options.maxSegmentBytes ?? DEFAULT_MAX_SEGMENT_BYTES;
   }
 
-  /** Makes an empty log, durably. The directory exists and holds no log. */
-  static async create(fs: FileSystem, directory: string, owner: LogOwner): Promise<void> {
-    const { file } = await createSegment({ fs, directory, owner }, 1, 0);
+  /** Makes a log without entries that goes on after `base`, durably. The directory exists and holds no log. */
+  static async create(place: LogPlace, base: SnapshotPosition): Promise<void> {
+    const { file } = await createSegment(place, giveUp, base);
     await file.close();
   }
 
   /**
-   * Reads the log, mends what a crash left, and makes all of it durable: the process before us may have
-   * died with entries in the page cache only. Rejects as readLog does.
+   * Takes over a log that was read, mends what a crash left, and makes all of it durable, with every name in
+   * the directory: the process before us may have died with entries in the page cache only. `snapshot` is the
+   * one that the log was read against. It does not wait for room: whoever starts a server wants to be told.
    */
   static async recover(
-    fs: FileSystem,
-    directory: string,
-    owner: LogOwner,
-    currentTerm: Term,
+    place: LogPlace,
+    content: LogContent,
+    snapshot: SnapshotPosition,
     options: LogOptions = {},
-  ): Promise<{ readonly log: SegmentedLog; readonly entries: Entry<Command>[]; readonly repairs: string[] }> {
-    const content = await readLog(fs, directory, owner, currentTerm);
+  ): Promise<{ readonly log: SegmentedLog; readonly repairs: string[] }> {
+    const { fs, directory } = place;
     const last = defined(content.segments.at(-1), "a log has a segment");
-    const place = { fs, directory, owner };
     const repairs: string[] = [];
     if (content.unfinishedPath !== null) {
       await fs.removeFile(content.unfinishedPath);
@@ -115,16 +130,23 @@ export class SegmentedLog {
       await completeFooter(fs, full, last.firstIndex);
       if (!full.sealed) repairs.push(`${full.path}: byte ${full.end}: completed an interrupted footer`);
     }
-    const entries = content.segments.flatMap((segment) => segment.entries);
-    return { log: new SegmentedLog(place, sealed, open, options), entries, repairs };
+    const log = new SegmentedLog(place, sealed, open, options);
+    repairs.push(...(await log.#finishInstall(content, snapshot)));
+    log.#whenFull = options.whenFull ?? giveUp;
+    return { log, repairs };
   }
 
-  /** The index of the last entry; 0 when the log is empty. */
+  /** The index of the first entry, or of the one that will be. */
+  get firstIndex(): LogIndex {
+    return this.#sealed[0]?.firstIndex ?? this.#open.firstIndex;
+  }
+
+  /** The index of the last entry; firstIndex - 1 when the log has none. */
   get lastIndex(): LogIndex {
     return this.#open.firstIndex + this.#open.offsets.length - 1;
   }
 
-  /** The term of the last entry; 0 when the log is empty. */
+  /** The term of the last entry, or of the one before the first when the log has none; 0: there is none. */
   get lastTerm(): Term {
     return this.#open.terms.at(-1) ?? this.#open.previousTerm;
   }
@@ -138,15 +160,15 @@ export class SegmentedLog {
   async append(entries: readonly Entry<Command>[]): Promise<void> {
     for (let at = 0; at < entries.length;) {
       if (this.#isFull(this.#open.file.size)) await this.#roll();
-      at = this.#appendFrom(entries, at);
+      at = await this.#appendFrom(entries, at);
     }
   }
 
-  /** Removes the entry at `from` and all after it, durably. `from` is 1 to `lastIndex`. */
+  /** Removes the entry at `from` and all after it, durably. `from` is `firstIndex` to `lastIndex`. */
   async truncate(from: LogIndex): Promise<void> {
     assert(
-      from >= 1 && from <= this.lastIndex,
-      `cannot truncate from ${from}, the log ends at ${this.lastIndex}`,
+      from >= this.firstIndex && from <= this.lastIndex,
+      `cannot truncate from ${from}, the log holds ${this.firstIndex} to ${this.lastIndex}`,
     );
     while (from < this.#open.firstIndex) await this.#reopenPrevious();
     const { file, offsets, terms, firstIndex } = this.#open;
@@ -156,6 +178,34 @@ export class SegmentedLog {
     offsets.length = kept;
     terms.length = kept;
     this.#dirty = false;
+  }
+
+  /** Removes the segments, but the last, that hold nothing after `through`, durably. A snapshot stands for them. */
+  async compact(through: LogIndex): Promise<void> {
+    const { fs, directory } = this.#place;
+    for (;;) {
+      const [oldest] = this.#sealed;
+      const next = this.#sealed[1] ?? this.#open;
+      if (oldest === undefined || next.firstIndex > through + 1) return;
+      await removeDurably(fs, directory, oldest.firstIndex);
+      this.#sealed.shift();
+    }
+  }
+
+  /**
+   * Forgets all entries and goes on after the snapshot, durably. The snapshot is durable, and stands for an entry
+   * that the log does not hold.
+   */
+  async install(snapshot: SnapshotPosition): Promise<void> {
+    if (this.lastIndex >= this.firstIndex) await this.truncate(this.firstIndex);
+    const { file, firstIndex } = this.#open;
+    assert(
+      firstIndex <= snapshot.index,
+      `snapshot ${snapshot.index} is not ahead of the log's ${firstIndex}`,
+    );
+    this.#open = await createSegment(this.#place, this.#whenFull, snapshot);
+    await file.close();
+    await removeDurably(this.#place.fs, this.#place.directory, firstIndex);
   }
 
   /** Makes durable what was appended. */
@@ -170,10 +220,10 @@ export class SegmentedLog {
   }
 
   /** Appends from position `at` on until the segment is full, in one write. Returns the next position. */
-  #appendFrom(entries: readonly Entry<Command>[], at: number): number {
+  async #appendFrom(entries: readonly Entry<Command>[], at: number): Promise<number> {
     const { file, offsets, terms } = this.#open;
     let lines = "";
-    let size = file.size;
+    let { size } = file;
     let next = at;
     while (next < entries.length && (next === at || !this.#isFull(size))) {
       const entry = defined(entries[next], "the position is inside the array");
@@ -188,7 +238,7 @@ export class SegmentedLog {
       size += Buffer.byteLength(line);
       next++;
     }
-    file.append(lines);
+    await appendUntilRoom(this.#whenFull, file, lines);
     assert(file.size === size, "the file is as long as its records");
     return next;
   }
@@ -200,12 +250,33 @@ export class SegmentedLog {
   async #roll(): Promise<void> {
     await this.sync();
     const { file, firstIndex } = this.#open;
-    const next = await createSegment(this.#place, this.lastIndex + 1, this.lastTerm);
-    file.append(encodeFooter(next.firstIndex));
+    const base = { index: this.lastIndex, term: this.lastTerm };
+    const next = await createSegment(this.#place, this.#whenFull, base);
+    await appendUntilRoom(this.#whenFull, file, encodeFooter(next.firstIndex));
     await file.sync();
     await file.close();
     this.#sealed.push({ firstIndex, bytes: file.size });
     this.#open = next;
+  }
+
+  /** Ends what an interrupted install left to do. Returns what it did, one line each. */
+  async #finishInstall(
+    { supersededPath, installs }: LogContent,
+    snapshot: SnapshotPosition,
+  ): Promise<string[]> {
+    const { fs, directory } = this.#place;
+    if (supersededPath !== null) {
+      await fs.removeFile(supersededPath);
+      await fs.syncDirectory(directory);
+      return [`${supersededPath}: removed a segment that a snapshot has replaced`];
+    }
+    if (!installs) return [];
+    const { firstIndex, lastIndex } = this;
+    await this.install(snapshot);
+    const entries = lastIndex < firstIndex ? "which has no entries" : `entries ${firstIndex} to ${lastIndex}`;
+    return [
+      `${directory}: ended an interrupted install of snapshot ${snapshot.index}: removed the log, ${entries}`,
+    ];
   }
 
   /** Removes the last segment, durably, and opens the one before it. */
@@ -225,16 +296,17 @@ export class SegmentedLog {
   }
 }
 
-/** A new, empty segment, durable with its name. */
+/** A new segment for the entries after `base`, without any, durable with its name. */
 async function createSegment(
-  place: LogPlace,
-  firstIndex: LogIndex,
-  previousTerm: Term,
+  { fs, directory, owner }: LogPlace,
+  whenFull: WhenFull,
+  base: SnapshotPosition,
 ): Promise<OpenSegment> {
-  const { fs, directory, owner } = place;
-  const file = await fs.openAppend(`${directory}/${segmentName(firstIndex)}`);
+  const firstIndex = base.index + 1;
+  const previousTerm = base.term;
+  const file = await untilRoom(whenFull, () => fs.openAppend(`${directory}/${segmentName(firstIndex)}`));
   assert(file.size === 0, "a new segment's file did not exist");
-  file.append(encodeHeader(owner, firstIndex, previousTerm));
+  await appendUntilRoom(whenFull, file, encodeHeader(owner, firstIndex, previousTerm));
   await file.sync();
   await fs.syncDirectory(directory);
   return { file, firstIndex, previousTerm, offsets: [], terms: [] };

@@ -47,12 +47,40 @@ export function segmentFirstIndex(name: string): LogIndex | null {
   return Number.isSafeInteger(firstIndex) && firstIndex >= 1 ? firstIndex : null;
 }
 
+/** Of the state after the entry `index`; no padding: what counts is the index, not how the names sort. */
+export function snapshotName(index: LogIndex): string {
+  return `snapshot-${index}.json`;
+}
+
+/** Where that snapshot is while this server writes it. */
+export function preparedSnapshotName(index: LogIndex): string {
+  return temporaryPath(snapshotName(index));
+}
+
+/** Where that snapshot is while a leader sends it. */
+export function receivedSnapshotName(index: LogIndex): string {
+  return `${snapshotName(index)}.part`;
+}
+
+/** The index of the snapshot so named; null for the name of anything else, also of an unfinished one. */
+export function snapshotIndex(name: string): LogIndex | null {
+  const match = SNAPSHOT_NAME.exec(name);
+  if (match === null || match[2] !== undefined) return null;
+  const index = Number(match[1]);
+  return Number.isSafeInteger(index) ? index : null;
+}
+
+/** Whether a name in the server's directory is an unfinished snapshot's. After a crash it means nothing. */
+export function isServerTemporary(name: string): boolean {
+  return SNAPSHOT_NAME.exec(name)?.[2] !== undefined;
+}
+
 /** Whether a name in the server's directory is part of its memory. The lock is ours too, but holds nothing. */
 export function isServerData(name: string): boolean {
-  return segmentFirstIndex(name) !== null || SNAPSHOT_NAME.test(name);
+  return segmentFirstIndex(name) !== null || snapshotIndex(name) !== null || isServerTemporary(name);
 }
 
 const STATE_FILE_NAME = /^server_(0|[1-9][0-9]{0,8})\.json$/;
 const LOCK_NAME = "lock";
 const SEGMENT_NAME = /^log-([0-9]{16})\.jsonl$/;
-const SNAPSHOT_NAME = /^snapshot-[0-9]+\.json(\.tmp)?$/;
+const SNAPSHOT_NAME = /^snapshot-([1-9][0-9]*)\.json(\.tmp|\.part)?$/;

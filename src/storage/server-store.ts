@@ -5,30 +5,45 @@
  *   <stateDir>/server_<i>.json.tmp          its next content, until renamed
  *   <stateDir>/server_<i>/lock              held by the process that runs the server
  *   <stateDir>/server_<i>/log-<first index, 16 digits>.jsonl      the log (segmented-log.ts)
- *   <stateDir>/server_<i>/snapshot-<index>.json                   not written yet
+ *   <stateDir>/server_<i>/snapshot-<index>.json                   the state at an entry (snapshot-file.ts)
+ *   <stateDir>/server_<i>/snapshot-<index>.json.tmp               this server's next one, being written
+ *   <stateDir>/server_<i>/snapshot-<index>.json.part              a leader's, being received
  *
  * Order of writes. Each step is durable before the next begins.
- *   create    directories, first segment, state file. The state file makes the server: a crash before it
- *             leaves something that is refused and can be erased.
+ *   create    directories, snapshot if it starts from one, first segment, state file. The state file makes the
+ *             server: a crash before it leaves something that is refused and can be erased.
  *   persist   hard state, then the log's changes in order, then one sync. Nothing is acknowledged before.
+ *     compact   the log's entries, the snapshot's name, then the older snapshot and the log's oldest segments go
+ *     install   the snapshot's name, then the older snapshot and all of the log's entries go
+ *   close     the state file says where the log ends. It stays said until entries up to there are truncated,
+ *             and is taken back before that.
  *   erase     state file, then everything else. A log without its state file is refused; a shorter log
  *             with its state file would be a server that had forgotten what it acknowledged.
+ * While the disk is full a step waits for room. Meanwhile nothing is acknowledged (disk-room.ts).
  *
- * What a start finds, and what it does:
+ * What a start finds, and what it does. Whole:
  *   nothing of this server                              refuse: failedPrecondition
  *   state file or directory or log alone                refuse: failedPrecondition
- *   state file empty, not JSON, wrong shape or checksum refuse: corruption
- *   another server's, cluster's or format's file        refuse: failedPrecondition
  *   lock held                                           refuse: failedPrecondition
- *   left-over temporary                                 remove, report
+ *   lock file absent or empty                           start: it never holds anything
+ *   something else in the lock file                     refuse: io, naming it, if it cannot be locked
+ *   files that are not named as ours                    leave alone
+ * State file:
+ *   empty, truncated, not JSON, wrong shape or checksum refuse: corruption
+ *   another server's or format's file                   refuse: failedPrecondition
+ *   left-over temporary, whatever is in it              remove, report
+ * Log:
+ *   another server's, cluster's or format's segment     refuse: failedPrecondition
  *   last segment, header incomplete (not the first one) remove the segment, report
  *   last segment, torn write at the end                 cut it off, report
  *   last segment without entries, before it no footer,  complete the footer, report
  *     or one that is torn
- *   torn write that a later record or segment disproves refuse: corruption
+ *   torn write that a later record or segment, or the   refuse: corruption
+ *     end in the state file, disproves
+ *   an end before the one in the state file             refuse: corruption
  *   complete line with a wrong checksum or content      refuse: corruption
  *   last newline damaged                                refuse: corruption
- *   header damaged                                      refuse: corruption
+ *   header empty or damaged                             refuse: corruption
  *   header that does not continue the log before it     refuse: corruption
  *   index gap, term that falls, term above currentTerm  refuse: corruption
  *   a segment missing, also the last one (see below)    refuse: corruption
@@ -36,23 +51,61 @@
  *   no footer or a torn one, but entries after it       refuse: corruption
  *   footer before another entry, or in an empty segment refuse: corruption
  *   something behind a footer                           refuse: corruption
- *   files that are not named as ours                    leave alone
- * The one file of a log whose loss goes unnoticed is a last segment that has no footer before it: nothing was
- * ever written there. A refusal changes no file. What tells a torn write from corruption stands in segment.ts.
+ * Snapshots:
+ *   the newest empty, truncated, any bit flipped        refuse: corruption
+ *   the newest bears another index than its name        refuse: corruption
+ *   the newest of a term above currentTerm              refuse: corruption
+ *   another cluster's or format's file                  refuse: failedPrecondition
+ *   an older one, whatever is in it                     remove, report
+ *   left-over .tmp or .part, whatever is in it          remove, report
+ * Snapshot and log:
+ *   none or an older one, and the log begins behind it  refuse: corruption
+ *   none, but the log begins with entry 1               start: nothing is lost
+ *   log begins before the entry after the snapshot      start: the snapshot stands for what is gone
+ *   log ends before the snapshot, or has another term   end the install: remove the log, report
+ *     at its entry (an install was interrupted)
+ *   segment after the snapshot without entries, before  remove the segment before, report
+ *     it another one (the install was nearly done)
+ *   the same, but with entries                          refuse: corruption
+ *   segment after the snapshot that follows another term refuse: corruption
+ *
+ * The loss of a file goes unnoticed when it is a last segment that has no footer before it, for nothing was ever
+ * written there; an oldest segment that the snapshot stands for; or the first snapshot of all, if a crash left
+ * its install interrupted. A refusal changes no file. What tells a torn write from corruption stands in segment.ts.
  */
-import { assert, unreachable } from "../base/assert.ts";
-import { describeError, RaftKvError } from "../base/errors.ts";
-import type { Command } from "../kv/command.ts";
-import type { LogWrite, Persist } from "../raft/batch.ts";
+import { assert } from "../base/assert.ts";
+import { encodeSections, partsOf, type KvState } from "../kv/kv-state.ts";
 import type { ServerId } from "../raft/entry.ts";
 import { INITIAL_HARD_STATE, type HardState } from "../raft/hard-state.ts";
+import { ORIGIN, type SnapshotPosition } from "../raft/snapshot-position.ts";
 import { parentDirectory, replaceFile } from "./atomic-file.ts";
 import type { FileSystem, Lock } from "./file-system.ts";
+import { baseOf, entriesOf, readLog, type LogContent } from "./log-recovery.ts";
 import { unusable } from "./refusal.ts";
+import { RunningStore } from "./running-store.ts";
 import { SegmentedLog, type LogOptions } from "./segmented-log.ts";
-import { isServerData, serverFiles, type ServerFiles } from "./server-files.ts";
+import {
+  isServerData,
+  preparedSnapshotName,
+  serverFiles,
+  snapshotName,
+  type ServerFiles,
+} from "./server-files.ts";
+import { positionOf, readSnapshots, type SnapshotsFound } from "./snapshot-recovery.ts";
+import { createSnapshotWriter } from "./snapshot-writer.ts";
 import { decodeStateFile, encodeStateFile, type ServerState } from "./state-file.ts";
 import type { Identity, Recovered, Store } from "./store.ts";
+
+/** What a new server starts from, other than nothing. */
+export interface Beginning {
+  /** Of a server made anew whose disk was lost; default: it has never taken part in anything. */
+  readonly hardState?: HardState;
+  /** The state that it has from the start, whose term is at most `currentTerm`; default: the empty one. */
+  readonly snapshot?: { readonly position: SnapshotPosition; readonly state: KvState };
+}
+
+/** As segmented-log.ts; `whenFull` serves the whole store. */
+export type OpenOptions = LogOptions;
 
 /** What there is of a server on disk. */
 interface Found {
@@ -62,11 +115,23 @@ interface Found {
   readonly directory: readonly string[] | null;
 }
 
+/** All that was read of a server. */
+interface ServerContent {
+  readonly state: ServerState;
+  readonly snapshots: SnapshotsFound;
+  readonly log: LogContent;
+}
+
 /**
- * Makes the files of a new server that has never taken part in anything. Rejects with RaftKvError
- * "failedPrecondition" if anything of a server with that id exists: erase it first.
+ * Makes the files of a new server. Rejects with RaftKvError "failedPrecondition" if anything of a server with
+ * that id exists: erase it first; with "diskFull" if there is no room, and then what was made is to be erased.
  */
-export async function createServerStore(fs: FileSystem, stateDir: string, identity: Identity): Promise<void> {
+export async function createServerStore(
+  fs: FileSystem,
+  stateDir: string,
+  identity: Identity,
+  { hardState = INITIAL_HARD_STATE, snapshot }: Beginning = {},
+): Promise<void> {
   assertIdentity(identity);
   const files = serverFiles(stateDir, identity.serverId);
   const found = await findServer(fs, files);
@@ -80,8 +145,11 @@ export async function createServerStore(fs: FileSystem, stateDir: string, identi
   await makeDirectoryDurably(fs, files.directory);
   const lock = await takeLock(fs, files, identity.serverId);
   try {
-    await SegmentedLog.create(fs, files.directory, identity);
-    await replaceFile(fs, files.stateFile, encodeStateFile({ identity, hardState: INITIAL_HARD_STATE }));
+    const base = snapshot?.position ?? ORIGIN;
+    assert(base.term <= hardState.currentTerm, "no snapshot is of a later term than currentTerm");
+    if (snapshot !== undefined) await writeFirstSnapshot(fs, files, identity, snapshot);
+    await SegmentedLog.create({ fs, directory: files.directory, owner: identity }, base);
+    await replaceFile(fs, files.stateFile, encodeStateFile({ identity, hardState, logReaches: null }));
   } finally {
     await lock.release();
   }
@@ -95,7 +163,7 @@ export async function openServerStore(
   fs: FileSystem,
   stateDir: string,
   serverId: ServerId,
-  options: LogOptions = {},
+  options: OpenOptions = {},
 ): Promise<{ readonly store: Store; readonly recovered: Recovered }> {
   const files = serverFiles(stateDir, serverId);
   await requireServer(fs, files, serverId);
@@ -103,23 +171,30 @@ export async function openServerStore(
   try {
     // Only now can nobody else be changing the files.
     const temporary = await requireServer(fs, files, serverId);
-    const state = await readState(fs, files, serverId);
-    const { identity, hardState } = state;
-    const { log, entries, repairs } = await SegmentedLog.recover(
-      fs,
-      files.directory,
-      identity,
-      hardState.currentTerm,
-      options,
-    );
+    const content = await readServer(fs, files, serverId);
+    const { identity, hardState } = content.state;
+    const { state, log, repairs } = await mend(fs, files, content, options);
     if (temporary) {
       await fs.removeFile(files.stateFileTemporary);
       repairs.push(`${files.stateFileTemporary}: removed a left-over temporary file`);
     }
     // The process before us may have died between renaming the state file and making the name durable.
     await fs.syncDirectory(stateDir);
-    const store = new ServerStore(fs, files, state, log, lock);
-    return { store, recovered: { identity, hardState, entries, repairs } };
+    const { newest: snapshot } = content.snapshots;
+    const { whenFull } = options;
+    const store = new RunningStore({
+      fs,
+      files,
+      state,
+      log,
+      snapshot: snapshot?.info ?? null,
+      lock,
+      whenFull,
+    });
+    const recoveredLog = content.log.installs
+      ? { base: positionOf(content.snapshots), entries: [] }
+      : { base: baseOf(content.log), entries: entriesOf(content.log) };
+    return { store, recovered: { identity, hardState, snapshot, log: recoveredLog, repairs } };
   } catch (error) {
     await lock.release();
     throw error;
@@ -148,87 +223,51 @@ export async function eraseServer(fs: FileSystem, stateDir: string, serverId: Se
   }
 }
 
-class ServerStore implements Store {
-  readonly #fs: FileSystem;
-  readonly #files: ServerFiles;
-  readonly #identity: Identity;
-  readonly #log: SegmentedLog;
-  readonly #lock: Lock;
-  #hardState: HardState;
-  #busy = false;
-  /** Once set, nothing is written any more: what a failed write or sync left on disk is unknown. */
-  #failure: RaftKvError | null = null;
-
-  constructor(fs: FileSystem, files: ServerFiles, state: ServerState, log: SegmentedLog, lock: Lock) {
-    this.#fs = fs;
-    this.#files = files;
-    this.#identity = state.identity;
-    this.#hardState = state.hardState;
-    this.#log = log;
-    this.#lock = lock;
-  }
-
-  get logBytes(): number {
-    return this.#log.bytes;
-  }
-
-  async persist({ hardState, writes }: Persist<Command>): Promise<void> {
-    assert(!this.#busy, "one call at a time");
-    if (this.#failure !== null) throw this.#failure;
-    this.#busy = true;
-    try {
-      if (hardState !== null) await this.#saveHardState(hardState);
-      for (const write of writes) await this.#write(write);
-      await this.#log.sync();
-    } catch (error) {
-      this.#failure = failureAfter(error, this.#files);
-      throw error;
-    } finally {
-      this.#busy = false;
-    }
-  }
-
-  async close(): Promise<void> {
-    assert(!this.#busy, "one call at a time");
-    this.#failure ??= unusable(this.#files.directory, "the store is closed");
-    try {
-      await this.#log.close();
-    } finally {
-      await this.#lock.release();
-    }
-  }
-
-  async #saveHardState(next: HardState): Promise<void> {
-    const { currentTerm, votedFor } = this.#hardState;
-    assert(next.currentTerm >= currentTerm, "currentTerm never falls");
-    const keepsVote = next.currentTerm > currentTerm || votedFor === null || next.votedFor === votedFor;
-    assert(keepsVote, "a vote stands for its whole term");
-    const content = encodeStateFile({ identity: this.#identity, hardState: next });
-    await replaceFile(this.#fs, this.#files.stateFile, content);
-    this.#hardState = next;
-  }
-
-  async #write(write: LogWrite<Command>): Promise<void> {
-    switch (write.kind) {
-      case "append":
-        await this.#log.append(write.entries);
-        assert(
-          this.#log.lastTerm <= this.#hardState.currentTerm,
-          "no entry is of a later term than currentTerm",
-        );
-        return;
-      case "truncate":
-        return this.#log.truncate(write.from);
-      default:
-        unreachable(write);
-    }
-  }
+/** Reads all of it and judges it; changes nothing. */
+async function readServer(fs: FileSystem, files: ServerFiles, serverId: ServerId): Promise<ServerContent> {
+  const state = await readState(fs, files, serverId);
+  const { identity, hardState, logReaches } = state;
+  const { currentTerm } = hardState;
+  const snapshots = await readSnapshots(fs, files.directory, identity.clusterId, currentTerm);
+  const snapshot = positionOf(snapshots);
+  const log = await readLog(fs, files.directory, { owner: identity, currentTerm, snapshot, logReaches });
+  return { state, snapshots, log };
 }
 
-/** What every call after a failed one is told. */
-function failureAfter(error: unknown, { directory }: ServerFiles): RaftKvError {
-  const message = `${directory}: refused, because an earlier write failed (${describeError(error)}); restart the server`;
-  return new RaftKvError("io", message, { cause: error });
+/** Brings the files into order, durably. What it did is in `repairs`, one line each. */
+async function mend(
+  fs: FileSystem,
+  files: ServerFiles,
+  { state: found, snapshots, log: content }: ServerContent,
+  options: OpenOptions,
+): Promise<{ readonly state: ServerState; readonly log: SegmentedLog; readonly repairs: string[] }> {
+  // Before the log gets shorter, nothing may say that it is longer.
+  const state = content.installs ? { ...found, logReaches: null } : found;
+  if (found.logReaches !== state.logReaches) await replaceFile(fs, files.stateFile, encodeStateFile(state));
+  const place = { fs, directory: files.directory, owner: state.identity };
+  const { log, repairs } = await SegmentedLog.recover(place, content, positionOf(snapshots), options);
+  for (const { path, what } of snapshots.leftOvers) {
+    await fs.removeFile(path);
+    repairs.push(`${path}: removed ${what}`);
+  }
+  if (snapshots.leftOvers.length > 0) await fs.syncDirectory(files.directory);
+  return { state, log, repairs };
+}
+
+/** The snapshot that a server has from the start, durably. */
+async function writeFirstSnapshot(
+  fs: FileSystem,
+  files: ServerFiles,
+  { clusterId, servers }: Identity,
+  { position, state }: NonNullable<Beginning["snapshot"]>,
+): Promise<void> {
+  assert(state.appliedIndex === position.index, "a snapshot is the state at its position");
+  const temporary = `${files.directory}/${preparedSnapshotName(position.index)}`;
+  const writer = await createSnapshotWriter(fs, temporary, { clusterId, position, servers });
+  for (const section of encodeSections(partsOf(state))) await writer.append(section);
+  await writer.finish();
+  await fs.rename(temporary, `${files.directory}/${snapshotName(position.index)}`);
+  await fs.syncDirectory(files.directory);
 }
 
 async function findServer(fs: FileSystem, files: ServerFiles): Promise<Found> {
@@ -255,7 +294,7 @@ async function requireServer(fs: FileSystem, files: ServerFiles, serverId: Serve
       "the state file is missing, but its log is there; restore it from a copy",
     );
   }
-  throw unusable(files.stateFile, `server ${serverId} has no state here; StartRaft on a frontend creates it`);
+  throw unusable(files.stateFile, `server ${serverId} has no state here: see StartRaft, or raftkv replace`);
 }
 
 async function readState(fs: FileSystem, files: ServerFiles, serverId: ServerId): Promise<ServerState> {

@@ -8,16 +8,20 @@
  *     "servers": [0, 1, 2],
  *     "currentTerm": 7,
  *     "votedFor": null,          the id of a server, or null
+ *     "abstainsThrough": 7,      absent when it is 0
+ *     "logReaches": { "index": 9, "term": 6 },    absent when that is not known
  *     "checksum": "5f6c2c1e"     CRC-32 of the other fields as compact JSON, in this order
  *   }
  *
  * A wrong digit in a term or vote is still JSON, and would let a server vote twice: hence the checksum.
+ * `logReaches` shows what no log can show by itself, that its end is missing: see server-store.ts.
  */
 import { crc32 } from "node:zlib";
 
 import { z } from "zod";
 
 import type { HardState } from "../raft/hard-state.ts";
+import type { SnapshotPosition } from "../raft/snapshot-position.ts";
 import type { FileSystem } from "./file-system.ts";
 import { checksumText } from "./log-record.ts";
 import { corrupted, unusable } from "./refusal.ts";
@@ -27,6 +31,8 @@ import type { Identity } from "./store.ts";
 export interface ServerState {
   readonly identity: Identity;
   readonly hardState: HardState;
+  /** An entry that is durable in the log and that nothing has removed since, but for a snapshot; null: not known. */
+  readonly logReaches: SnapshotPosition | null;
 }
 
 const id = z.int().min(0);
@@ -39,12 +45,17 @@ const shape = z
     servers: z.array(id).min(1),
     currentTerm: z.int().min(0),
     votedFor: id.nullable(),
+    abstainsThrough: z.int().min(1).optional(),
+    logReaches: z.strictObject({ index: z.int().min(1), term: z.int().min(0) }).optional(),
     checksum: z.string(),
   })
   .refine(({ servers }) => servers.every((server, at) => at === 0 || server > (servers[at - 1] ?? 0)), {
     message: "servers are not ascending",
   })
-  .refine(({ servers, serverId }) => servers.includes(serverId), { message: "serverId is not in servers" });
+  .refine(({ servers, serverId }) => servers.includes(serverId), { message: "serverId is not in servers" })
+  .refine(({ currentTerm, abstainsThrough = 0 }) => abstainsThrough <= currentTerm, {
+    message: "abstainsThrough is above currentTerm",
+  });
 
 /** The file's whole content. */
 export function encodeStateFile(state: ServerState): Uint8Array {
@@ -66,8 +77,13 @@ export function decodeStateFile(path: string, bytes: Uint8Array): ServerState {
     const issue = parsed.error.issues[0];
     throw corrupted(path, null, `${issue?.path.join(".") ?? ""}: ${issue?.message ?? "wrong shape"}`);
   }
-  const { clusterId, serverId, servers, currentTerm, votedFor, checksum } = parsed.data;
-  const state = { identity: { clusterId, serverId, servers }, hardState: { currentTerm, votedFor } };
+  const { clusterId, serverId, servers, checksum } = parsed.data;
+  const { currentTerm, votedFor, abstainsThrough = 0, logReaches = null } = parsed.data;
+  const state: ServerState = {
+    identity: { clusterId, serverId, servers },
+    hardState: { currentTerm, votedFor, abstainsThrough },
+    logReaches,
+  };
   if (checksum !== checksumOf(fieldsOf(state))) throw corrupted(path, null, "the checksum does not match");
   return state;
 }
@@ -102,8 +118,8 @@ function parseJson(path: string, bytes: Uint8Array): unknown {
   }
 }
 
-/** All but the checksum, in the order of the file. */
-function fieldsOf({ identity, hardState }: ServerState) {
+/** All but the checksum, in the order of the file. What says nothing is left out, as older versions did. */
+function fieldsOf({ identity, hardState, logReaches }: ServerState) {
   return {
     format: FORMAT,
     clusterId: identity.clusterId,
@@ -111,6 +127,8 @@ function fieldsOf({ identity, hardState }: ServerState) {
     servers: identity.servers,
     currentTerm: hardState.currentTerm,
     votedFor: hardState.votedFor,
+    ...(hardState.abstainsThrough === 0 ? {} : { abstainsThrough: hardState.abstainsThrough }),
+    ...(logReaches === null ? {} : { logReaches: { index: logReaches.index, term: logReaches.term } }),
   };
 }
 

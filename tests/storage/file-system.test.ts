@@ -52,6 +52,59 @@ onBothFileSystems((fresh) => {
     expect((await fs.readFile(`${directory}/log`))?.length).toBe(5_000_001);
   });
 
+  test("a file is read in pieces from any offset, and shorter only at its end", async () => {
+    const { fs, directory } = await fresh();
+    const path = `${directory}/file`;
+    await fs.writeFile(path, Buffer.from("0123456789"));
+    const file = await fs.openRead(path);
+    expect(file?.size).toBe(10);
+    const read = async (offset: number, maxBytes: number) =>
+      text((await file?.read(offset, maxBytes)) ?? null);
+    expect(await read(0, 4)).toBe("0123");
+    expect(await read(8, 4)).toBe("89");
+    expect(await read(0, 100)).toBe("0123456789");
+    expect(await read(10, 4)).toBe("");
+    expect(await read(99, 4)).toBe("");
+    expect(await read(3, 0)).toBe("");
+    await file?.close();
+  });
+
+  test("the bytes that were read are the reader's own", async () => {
+    const { fs, directory } = await fresh();
+    await fs.writeFile(`${directory}/file`, Buffer.from("abc"));
+    const file = await fs.openRead(`${directory}/file`);
+    (await file?.read(0, 3))?.fill(0);
+    expect(text((await file?.read(0, 3)) ?? null)).toBe("abc");
+    await file?.close();
+  });
+
+  test("S6: a file that is open for reading stays readable when its name goes, to nothing or to another file", async () => {
+    const { fs, directory } = await fresh();
+    for (const name of ["removed", "replaced"]) await fs.writeFile(`${directory}/${name}`, Buffer.from(name));
+    const removed = await fs.openRead(`${directory}/removed`);
+    const replaced = await fs.openRead(`${directory}/replaced`);
+    await fs.removeFile(`${directory}/removed`);
+    await fs.writeFile(`${directory}/new`, Buffer.from("new content"));
+    await fs.rename(`${directory}/new`, `${directory}/replaced`);
+    expect(text((await removed?.read(0, 100)) ?? null)).toBe("removed");
+    expect(text((await replaced?.read(0, 100)) ?? null)).toBe("replaced");
+    expect(await fs.openRead(`${directory}/removed`)).toBeNull();
+    await removed?.close();
+    await replaced?.close();
+  });
+
+  test("a file that grows while it is read keeps the size that it had, and can be read further", async () => {
+    const { fs, directory } = await fresh();
+    const writer = await fs.openAppend(`${directory}/log`);
+    writer.append("one");
+    const reader = await fs.openRead(`${directory}/log`);
+    writer.append("two");
+    expect(reader?.size).toBe(3);
+    expect(text((await reader?.read(0, 100)) ?? null)).toBe("onetwo");
+    await reader?.close();
+    await writer.close();
+  });
+
   test("a rename replaces its target", async () => {
     const { fs, directory } = await fresh();
     await fs.writeFile(`${directory}/a`, Buffer.from("new"));
@@ -89,6 +142,8 @@ onBothFileSystems((fresh) => {
       () => fs.openAppend(missing),
       () => fs.lock(missing),
       () => fs.readFile(directory),
+      () => fs.openRead(directory),
+      () => fs.openAppend(directory),
     ];
     for (const call of calls) {
       const error = await refusal(call());
@@ -97,6 +152,7 @@ onBothFileSystems((fresh) => {
       expect(error.message).not.toContain("\n");
     }
     expect((await refusal(fs.listDirectory(`${directory}/file`))).code).toBe("io");
+    expect(await fs.openRead(missing)).toBeNull();
   });
 
   test("P10: a lock is held once, and free again when released", async () => {

@@ -47,7 +47,7 @@ test("P10, P1: another process holds the lock until it is killed, and what it pe
     await other.exited;
   }
   const found = await readServer(fs, stateDir);
-  expect(found.entries).toEqual(puts(1, 3, 1));
+  expect(found.log.entries).toEqual(puts(1, 3, 1));
   expect(await fs.listDirectory(`${stateDir}/server_1`)).toEqual(["lock", "log-0000000000000001.jsonl"]);
 }, 60_000);
 
@@ -56,9 +56,11 @@ test("a lock file that is something else is an io error, not a lock", async () =
   expect((await refusal(fs.lock(`${directory}/not-a-lock`))).code).toBe("io");
 });
 
-test.if(existsSync("/dev/full"))("P6: a full disk is an io error that says so", async () => {
+test.if(existsSync("/dev/full"))("P6: a full disk is told from other errors, and says so", async () => {
   const file = await fs.openAppend("/dev/full");
-  expect(() => file.append("x")).toThrow(/^cannot write \/dev\/full: ENOSPC/);
+  const error = await refusal((async () => file.append("x"))());
+  expect(error.code).toBe("diskFull");
+  expect(error.message).toMatch(/^cannot write \/dev\/full: ENOSPC/);
   expect(file.size).toBe(0);
   await file.close();
 });
@@ -81,5 +83,5 @@ test("a group persisted by the real file system is read back by it", async () =>
   for (let at = 0; at < 20; at++)
     await store.persist(group(term(1), append(...puts(1 + at * 10, 10, 1, 64))));
   await store.close();
-  expect((await readServer(fs, stateDir)).entries).toEqual(puts(1, 200, 1, 64));
+  expect((await readServer(fs, stateDir)).log.entries).toEqual(puts(1, 200, 1, 64));
 });

@@ -5,9 +5,10 @@ import type { LogWrite, Persist } from "../../src/raft/batch.ts";
 import type { Entry } from "../../src/raft/entry.ts";
 import type { HardState } from "../../src/raft/hard-state.ts";
 import type { FileSystem } from "../../src/storage/file-system.ts";
+import { MemoryDisk, type MemoryFileSystem } from "../../src/storage/memory-file-system.ts";
 import type { LogOptions } from "../../src/storage/segmented-log.ts";
 import { createServerStore, openServerStore } from "../../src/storage/server-store.ts";
-import type { Identity } from "../../src/storage/store.ts";
+import type { Identity, SnapshotInfo } from "../../src/storage/store.ts";
 
 export const IDENTITY: Identity = { clusterId: "cluster-a", serverId: 1, servers: [0, 1, 2] };
 
@@ -49,7 +50,15 @@ export function group(
 }
 
 export function term(currentTerm: number, votedFor: number | null = null): HardState {
-  return { currentTerm, votedFor };
+  return { currentTerm, votedFor, abstainsThrough: 0 };
+}
+
+export function compact(index: number, term: number, through = index): LogWrite<Command> {
+  return { kind: "compact", snapshot: { index, term }, through };
+}
+
+export function install({ position }: SnapshotInfo): LogWrite<Command> {
+  return { kind: "install", snapshot: position };
 }
 
 /** A created server that has persisted the groups, one after the other, and stopped. */
@@ -63,6 +72,20 @@ export async function writeServer(
   const { store } = await openServerStore(fs, stateDir, IDENTITY.serverId, options);
   for (const persist of groups) await store.persist(persist);
   await store.close();
+}
+
+/** The files of a server that has persisted the groups, one after the other, and was killed then. */
+export async function killedServer(
+  groups: readonly Persist<Command>[],
+  options: LogOptions = {},
+  disk = new MemoryDisk(),
+): Promise<MemoryFileSystem> {
+  const mount = disk.mount();
+  await createServerStore(mount, "raft_state", IDENTITY);
+  const { store } = await openServerStore(mount, "raft_state", IDENTITY.serverId, options);
+  for (const persist of groups) await store.persist(persist);
+  disk.kill(mount);
+  return disk.mount();
 }
 
 /** What a server finds when it starts, having stopped again. */

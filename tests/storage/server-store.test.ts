@@ -5,6 +5,7 @@ import { array, assert as holds, asyncProperty, integer, oneof, record } from "f
 import type { Command } from "../../src/kv/command.ts";
 import type { Persist } from "../../src/raft/batch.ts";
 import type { Entry } from "../../src/raft/entry.ts";
+import { ORIGIN } from "../../src/raft/snapshot-position.ts";
 import { MemoryDisk, type Operation } from "../../src/storage/memory-file-system.ts";
 import type { LogOptions } from "../../src/storage/segmented-log.ts";
 import { createServerStore, eraseServer, openServerStore } from "../../src/storage/server-store.ts";
@@ -14,6 +15,7 @@ import {
   contents,
   group,
   IDENTITY,
+  killedServer,
   noop,
   put,
   puts,
@@ -34,7 +36,8 @@ onBothFileSystems((fresh) => {
     expect(await readServer(fs, stateDir)).toEqual({
       identity: IDENTITY,
       hardState: term(0),
-      entries: [],
+      snapshot: null,
+      log: { base: ORIGIN, entries: [] },
       repairs: [],
     });
     expect(await fs.listDirectory(stateDir)).toEqual(["server_1", "server_1.json"]);
@@ -56,7 +59,7 @@ onBothFileSystems((fresh) => {
     );
     const found = await readServer(fs, directory, SMALL);
     expect(found.hardState).toEqual(term(4, 0));
-    expect(found.entries).toEqual([
+    expect(found.log.entries).toEqual([
       noop(1, 1),
       ...puts(2, 2, 1, 60),
       noop(4, 3),
@@ -74,13 +77,13 @@ onBothFileSystems((fresh) => {
     const written: Entry<Command>[] = [];
     for (const maxSegmentBytes of [1, 300, 1_000_000, 500]) {
       const { store, recovered } = await openServerStore(fs, directory, 1, { maxSegmentBytes });
-      expect(recovered.entries).toEqual(written);
+      expect(recovered.log.entries).toEqual(written);
       const more = puts(written.length + 1, 5, maxSegmentBytes === 1 ? 1 : 2, 100);
       await store.persist(group(term(2), append(...more)));
       written.push(...more);
       await store.close();
     }
-    expect((await readServer(fs, directory)).entries).toEqual(written);
+    expect((await readServer(fs, directory)).log.entries).toEqual(written);
   });
 
   test("I1: every string survives the disk", async () => {
@@ -98,7 +101,7 @@ onBothFileSystems((fresh) => {
     ];
     const entries = strings.map((text, at) => put(at + 1, 1, text, text));
     await writeServer(fs, directory, [group(term(1), append(...entries))]);
-    expect((await readServer(fs, directory)).entries).toEqual(entries);
+    expect((await readServer(fs, directory)).log.entries).toEqual(entries);
   });
 
   test("logBytes is the size of the segments on disk", async () => {
@@ -133,7 +136,7 @@ onBothFileSystems((fresh) => {
     }
     await store.persist(group(term(1), append(noop(1, 1))));
     await store.close();
-    expect((await readServer(fs, directory)).entries).toEqual([noop(1, 1)]);
+    expect((await readServer(fs, directory)).log.entries).toEqual([noop(1, 1)]);
   });
 
   test("P7: a server is created once, and only erasing makes room for another", async () => {
@@ -159,9 +162,12 @@ onBothFileSystems((fresh) => {
       "cluster.json",
       "server_1/notes.txt",
       "server_1/log-1.jsonl",
+      "server_1/snapshot-7.json.bak",
+      "server_1/snapshot-07.json",
     ];
     for (const name of foreign) await fs.writeFile(`${directory}/${name}`, Buffer.from("foreign"));
-    for (const name of ["server_1.json.tmp", "server_1/snapshot-7.json", "server_1/snapshot-9.json.tmp"]) {
+    const snapshots = ["snapshot-7.json", "snapshot-9.json.tmp", "snapshot-12.json.part"];
+    for (const name of ["server_1.json.tmp", ...snapshots.map((each) => `server_1/${each}`)]) {
       await fs.writeFile(`${directory}/${name}`, Buffer.from("ours"));
     }
     await eraseServer(fs, directory, 1);
@@ -169,8 +175,9 @@ onBothFileSystems((fresh) => {
     const left = Object.keys(await contents(fs, directory)).map((path) => path.slice(directory.length + 1));
     const kept = ["server_2.json", "server_2/lock", "server_2/log-0000000000000001.jsonl"];
     expect(left.toSorted()).toEqual([...foreign, ...kept].toSorted());
-    await fs.removeFile(`${directory}/server_1/notes.txt`);
-    await fs.removeFile(`${directory}/server_1/log-1.jsonl`);
+    for (const name of foreign.filter((each) => each.startsWith("server_1/"))) {
+      await fs.removeFile(`${directory}/${name}`);
+    }
     await eraseServer(fs, directory, 1);
     expect(await fs.listDirectory(directory)).not.toContain("server_1");
     await eraseServer(fs, `${directory}/no/such/directory`, 1);
@@ -200,7 +207,7 @@ onBothFileSystems((fresh) => {
           store = (await openServerStore(fs, directory, 1, SMALL)).store;
         }
         await store.close();
-        expect((await readServer(fs, directory)).entries).toEqual(expected);
+        expect((await readServer(fs, directory)).log.entries).toEqual(expected);
       }),
       { numRuns: 8, seed: 1 },
     );
@@ -211,7 +218,7 @@ onBothFileSystems((fresh) => {
 async function watched(plan: (operation: Operation) => string | null, options: LogOptions = SMALL) {
   const operations: Operation[] = [];
   const disk = new MemoryDisk();
-  await writeServer(disk.mount(), "raft_state", [group(term(1), append(...puts(1, 3, 1)))]);
+  await killedServer([group(term(1), append(...puts(1, 3, 1)))], {}, disk);
   const fs = disk.mount((operation) => {
     operations.push(operation);
     const message = plan(operation);
@@ -256,7 +263,7 @@ test("P5: a failed sync acknowledges nothing, and what was durable before is the
   armed = true;
   expect((await refusal(store.persist(group(null, append(...puts(4, 2, 1)))))).code).toBe("io");
   disk.crash();
-  expect((await readServer(disk.mount(), "raft_state")).entries).toEqual(puts(1, 3, 1));
+  expect((await readServer(disk.mount(), "raft_state")).log.entries).toEqual(puts(1, 3, 1));
 });
 
 test("P5, P6: a full disk acknowledges nothing; with room again the server starts with what it had", async () => {
@@ -272,8 +279,8 @@ test("P5, P6: a full disk acknowledges nothing; with room again the server start
     expect((await refusal(store.persist(group(null, append(...puts(4, 2, 1)))))).message).toContain("ENOSPC");
     disk.kill(mount);
     const found = await readServer(disk.mount(), "raft_state");
-    expect(found.entries.slice(0, 3)).toEqual(puts(1, 3, 1));
-    expect(found.entries.length).toBeLessThan(5);
+    expect(found.log.entries.slice(0, 3)).toEqual(puts(1, 3, 1));
+    expect(found.log.entries.length).toBeLessThan(5);
   }
 });
 
@@ -333,7 +340,7 @@ test("a closed store refuses, and its server can be opened again", async () => {
   const { disk, store } = await watched(() => null);
   await store.close();
   expect((await refusal(store.persist(GROUP))).message).toContain("closed");
-  expect((await readServer(disk.mount(), "raft_state")).entries).toEqual(puts(1, 3, 1));
+  expect((await readServer(disk.mount(), "raft_state")).log.entries).toEqual(puts(1, 3, 1));
 });
 
 test("E1: a caller that would change a vote, lower a term or leave a gap is stopped as a bug", async () => {

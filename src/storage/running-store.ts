@@ -1,0 +1,170 @@
+import { assert, unreachable } from "../base/assert.ts";
+import { RaftKvError } from "../base/errors.ts";
+import type { Command } from "../kv/command.ts";
+import type { LogWrite, Persist } from "../raft/batch.ts";
+import type { LogIndex } from "../raft/entry.ts";
+import type { HardState } from "../raft/hard-state.ts";
+import type { SnapshotPosition } from "../raft/snapshot-position.ts";
+import { replaceFile } from "./atomic-file.ts";
+import { giveUp, untilRoom, type WhenFull } from "./disk-room.ts";
+import type { FileSystem, Lock } from "./file-system.ts";
+import { Fuse } from "./fuse.ts";
+import { unusable } from "./refusal.ts";
+import type { SegmentedLog } from "./segmented-log.ts";
+import type { ServerFiles } from "./server-files.ts";
+import { ServerSnapshots } from "./server-snapshots.ts";
+import { encodeStateFile, type ServerState } from "./state-file.ts";
+import type { SnapshotInfo, SnapshotReceipt, SnapshotSource, SnapshotWriter, Store } from "./store.ts";
+
+/** What a store is made of, once everything was read and mended. */
+export interface StoreParts {
+  readonly fs: FileSystem;
+  readonly files: ServerFiles;
+  readonly state: ServerState;
+  readonly log: SegmentedLog;
+  readonly snapshot: SnapshotInfo | null;
+  readonly lock: Lock;
+  readonly whenFull: WhenFull | undefined;
+}
+
+/** The Store of a server that runs; server-store.ts says in which order it writes. */
+export class RunningStore implements Store {
+  readonly #fs: FileSystem;
+  readonly #files: ServerFiles;
+  readonly #log: SegmentedLog;
+  readonly #snapshots: ServerSnapshots;
+  readonly #lock: Lock;
+  readonly #whenFull: WhenFull;
+  readonly #fuse: Fuse;
+  /** As the state file has it. */
+  #state: ServerState;
+  #busy = false;
+
+  constructor({ fs, files, state, log, snapshot, lock, whenFull = giveUp }: StoreParts) {
+    this.#fs = fs;
+    this.#files = files;
+    this.#state = state;
+    this.#log = log;
+    this.#lock = lock;
+    this.#whenFull = whenFull;
+    this.#fuse = new Fuse(files.directory);
+    this.#snapshots = new ServerSnapshots(fs, files.directory, state.identity, snapshot, this.#fuse);
+  }
+
+  get logBytes(): number {
+    return this.#log.bytes;
+  }
+
+  get snapshotInfo(): SnapshotInfo | null {
+    return this.#snapshots.current;
+  }
+
+  async persist({ hardState, writes }: Persist<Command>): Promise<void> {
+    assert(!this.#busy, "one call at a time");
+    this.#busy = true;
+    try {
+      await this.#fuse.run(async () => {
+        if (hardState !== null) await this.#saveHardState(hardState);
+        for (const write of writes) await this.#write(write);
+        await this.#log.sync();
+      });
+    } finally {
+      this.#busy = false;
+    }
+  }
+
+  prepareSnapshot(position: SnapshotPosition): Promise<SnapshotWriter> {
+    return this.#snapshots.prepare(position);
+  }
+
+  receiveSnapshot(info: SnapshotInfo): Promise<SnapshotReceipt> {
+    return this.#snapshots.receive(info);
+  }
+
+  openSnapshot(): Promise<SnapshotSource | null> {
+    return this.#snapshots.open();
+  }
+
+  async close(): Promise<void> {
+    assert(!this.#busy, "one call at a time");
+    try {
+      await this.#snapshots.close();
+      if (!this.#fuse.isBlown) await this.#recordReach();
+    } finally {
+      this.#fuse.blow(unusable(this.#files.directory, "the store is closed"));
+      await this.#log.close().finally(() => this.#lock.release());
+    }
+  }
+
+  async #saveHardState(next: HardState): Promise<void> {
+    const { currentTerm, votedFor, abstainsThrough } = this.#state.hardState;
+    assert(next.currentTerm >= currentTerm, "currentTerm never falls");
+    const keepsVote = next.currentTerm > currentTerm || votedFor === null || next.votedFor === votedFor;
+    assert(keepsVote, "a vote stands for its whole term");
+    const abstains = next.abstainsThrough === abstainsThrough || next.abstainsThrough === 0;
+    assert(abstains, "a server abstains as long as was said when it was made");
+    await this.#saveState({ ...this.#state, hardState: next });
+  }
+
+  async #saveState(next: ServerState): Promise<void> {
+    const content = encodeStateFile(next);
+    await untilRoom(this.#whenFull, () => replaceFile(this.#fs, this.#files.stateFile, content));
+    this.#state = next;
+  }
+
+  async #write(write: LogWrite<Command>): Promise<void> {
+    switch (write.kind) {
+      case "append": {
+        await this.#log.append(write.entries);
+        const { currentTerm } = this.#state.hardState;
+        assert(this.#log.lastTerm <= currentTerm, "no entry is of a later term than currentTerm");
+        return;
+      }
+      case "truncate":
+        await this.#forgetReach(write.from);
+        return this.#log.truncate(write.from);
+      case "compact":
+        return this.#compact(write.snapshot, write.through);
+      case "install":
+        return this.#install(write.snapshot);
+      default:
+        unreachable(write);
+    }
+  }
+
+  async #compact(snapshot: SnapshotPosition, through: LogIndex): Promise<void> {
+    const { index } = snapshot;
+    assert(through <= index && index <= this.#log.lastIndex, "a snapshot stands for entries that are here");
+    // A log that does not reach its snapshot means an interrupted install.
+    await this.#log.sync();
+    await this.#snapshots.publish("prepared", snapshot, this.#whenFull);
+    await this.#snapshots.removeOutdated();
+    await this.#log.compact(through);
+  }
+
+  async #install(snapshot: SnapshotPosition): Promise<void> {
+    await this.#forgetReach(0);
+    await this.#snapshots.publish("received", snapshot, this.#whenFull);
+    // The older one would make what the install leaves of the log look whole, should the newer one get lost.
+    await this.#snapshots.removeOutdated();
+    await this.#log.install(snapshot);
+  }
+
+  /** Says where the log ends, so that a start notices when that end is lost. On a full disk it is not said. */
+  async #recordReach(): Promise<void> {
+    const { firstIndex, lastIndex: index, lastTerm: term } = this.#log;
+    if (index < firstIndex || this.#state.logReaches?.index === index) return;
+    await this.#log.sync();
+    const content = encodeStateFile({ ...this.#state, logReaches: { index, term } });
+    await replaceFile(this.#fs, this.#files.stateFile, content).catch((error: unknown) => {
+      if (!(error instanceof RaftKvError) || error.code !== "diskFull") throw error;
+    });
+  }
+
+  /** Before entries from `from` on are removed, what the state file says of them must not be there any more. */
+  async #forgetReach(from: LogIndex): Promise<void> {
+    const { logReaches } = this.#state;
+    if (logReaches === null || logReaches.index < from) return;
+    await this.#saveState({ ...this.#state, logReaches: null });
+  }
+}
