@@ -22,6 +22,7 @@ export interface Config {
   readonly active: readonly number[];
   readonly raft: RaftTimes;
   readonly limits: Limits;
+  readonly snapshot: SnapshotSettings;
   readonly frontEnd: {
     readonly port: number;
     /** How long a call may take whose caller set no deadline. */
@@ -47,6 +48,18 @@ export interface Limits {
   /** How many writes may wait for their commit, and how many bytes they may hold together. */
   readonly maxPendingProposals: number;
   readonly maxPendingBytes: number;
+}
+
+/** When a server takes a snapshot, and how fast it sends one. */
+export interface SnapshotSettings {
+  /** One is due when the log has grown by so many entries, or half the number of keys if that is more … */
+  readonly entries: number;
+  /** … or by so many bytes, or half the size of the last snapshot if that is more. */
+  readonly bytes: number;
+  /** Entries that stay in the log behind a snapshot, for followers that are a little slow. */
+  readonly keepEntries: number;
+  /** To all followers together. */
+  readonly transferBytesPerSecond: number;
 }
 
 /** Where a process looks that was not told of a file. */
@@ -130,6 +143,17 @@ function takeConfig(settings: Settings): Config {
         "max_pending_bytes",
         67_108_864,
         integer(1, 4_294_967_296),
+      ),
+    },
+    snapshot: {
+      entries: settings.optional("Snapshot", "entries", 100_000, integer(1, 1_000_000_000)),
+      bytes: settings.optional("Snapshot", "bytes", 16_777_216, integer(1, 1_099_511_627_776)),
+      keepEntries: settings.optional("Snapshot", "keep_entries", 4096, integer(0, 1_000_000_000)),
+      transferBytesPerSecond: settings.optional(
+        "Snapshot",
+        "transfer_bytes_per_second",
+        67_108_864,
+        integer(65_536, 1_099_511_627_776),
       ),
     },
     frontEnd: {

@@ -10,6 +10,8 @@ export type PutOutcome =
   | { readonly kind: "notLeader"; readonly leaderId: ServerId | null }
   /** Nothing was done: too many others wait. */
   | { readonly kind: "overloaded" }
+  /** Nothing was done: there is no room on the disk. */
+  | { readonly kind: "diskFull" }
   /** Nothing was done: the server is stopping. */
   | { readonly kind: "stopping" }
   /** It is in a log and may be committed, now, later, or never. */

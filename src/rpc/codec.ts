@@ -3,11 +3,11 @@
  * on it. A request with a nonsensical number or entry is refused with RaftKvError "invalidArgument".
  */
 import { unreachable } from "../base/assert.ts";
-import { RaftKvError } from "../base/errors.ts";
 import { commandByteLength, type Command } from "../kv/command.ts";
 import type { Entry, Payload } from "../raft/entry.ts";
 import type { AppendEntries, AppendEntriesReply, RequestVote, RequestVoteReply } from "../raft/message.ts";
 import { parseRequestId, parseRoutedCall } from "./arguments.ts";
+import { counter, invalid } from "./counter.ts";
 import { decodeText, encodeText } from "./text.ts";
 import type {
   AppendEntriesArgs,
@@ -57,9 +57,9 @@ export function appendEntriesFromWire(args: AppendEntriesArgs): AppendEntries<Co
 }
 
 export function appendEntriesReplyToWire(reply: AppendEntriesReply): Partial<WireAppendEntriesReply> {
-  const { term, success, conflict } = reply;
-  if (conflict === null) return { term, success };
-  return { term, success, conflictIndex: conflict.index, conflictTerm: conflict.term };
+  const { term, success, conflict, diskFull } = reply;
+  if (conflict === null) return { term, success, diskFull };
+  return { term, success, conflictIndex: conflict.index, conflictTerm: conflict.term, diskFull };
 }
 
 export function appendEntriesReplyFromWire(reply: WireAppendEntriesReply): AppendEntriesReply {
@@ -69,6 +69,7 @@ export function appendEntriesReplyFromWire(reply: WireAppendEntriesReply): Appen
     term: counter("term", reply.term),
     success: reply.success,
     conflict: index === 0 ? null : { index, term: counter("conflictTerm", reply.conflictTerm) },
+    diskFull: reply.diskFull,
   };
 }
 
@@ -117,13 +118,4 @@ function putFromWire(entry: WireLogEntry): Command {
     request: parseRequestId(entry),
     routed: parseRoutedCall(entry),
   };
-}
-
-function counter(name: string, value: number): number {
-  if (Number.isSafeInteger(value) && value >= 0) return value;
-  throw invalid(`${name} is ${value}; expected a whole number from 0 to 2^53 - 1`);
-}
-
-function invalid(message: string): RaftKvError {
-  return new RaftKvError("invalidArgument", message);
 }

@@ -125,6 +125,7 @@ function statusOf(error: unknown): status {
     case "failedPrecondition":
       return status.FAILED_PRECONDITION;
     case "unavailable":
+    case "diskFull":
       return status.UNAVAILABLE;
     case "unknownOutcome":
       return status.DEADLINE_EXCEEDED;

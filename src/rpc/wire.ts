@@ -93,6 +93,7 @@ export interface WireAppendEntriesReply {
   readonly success: boolean;
   readonly conflictIndex: number;
   readonly conflictTerm: number;
+  readonly diskFull: boolean;
 }
 
 export interface RequestVoteArgs {
@@ -109,6 +110,46 @@ export interface WireRequestVoteReply {
   readonly voteGranted: boolean;
 }
 
+export interface InstallSnapshotArgs {
+  readonly term: number;
+  readonly leaderId: number;
+  readonly lastIncludedIndex: number;
+  readonly lastIncludedTerm: number;
+  readonly offset: number;
+  readonly data: Uint8Array;
+  readonly totalBytes: number;
+  readonly checksum: string;
+  readonly clusterId: string;
+}
+
+export interface WireInstallSnapshotReply {
+  readonly term: number;
+  readonly nextOffset: number;
+  readonly installed: boolean;
+}
+
+/** Which snapshot file, in the answer to TakeSnapshot and in every ReadSnapshot. */
+export interface WireSnapshotInfo {
+  readonly index: number;
+  readonly term: number;
+  readonly totalBytes: number;
+  readonly checksum: string;
+}
+
+export interface SnapshotReply extends WireSnapshotInfo {
+  readonly error: string;
+  readonly code: WireCode;
+  readonly leaderId?: number;
+}
+
+export interface ReadSnapshotArgs extends WireSnapshotInfo {
+  readonly offset: number;
+}
+
+export interface SnapshotData {
+  readonly data: Uint8Array;
+}
+
 export interface ServerStatus {
   readonly id: number;
   readonly clusterId: string;
@@ -121,6 +162,10 @@ export interface ServerStatus {
   readonly keys: number;
   readonly pid: number;
   readonly version: string;
+  /** 0: no snapshot. */
+  readonly snapshotIndex: number;
+  readonly firstLogIndex: number;
+  readonly diskFull: boolean;
 }
 
 export interface MemberStatus {
@@ -149,6 +194,7 @@ export interface FrontEndRpcs {
   readonly Get: Rpc<GetKey, WireReply>;
   readonly Put: Rpc<KeyValue, WireReply>;
   readonly Status: Rpc<Empty, ClusterStatus>;
+  readonly ReplaceServer: Rpc<IntegerArg, WireReply>;
 }
 
 export interface KeyValueStoreRpcs {
@@ -158,7 +204,10 @@ export interface KeyValueStoreRpcs {
   readonly Put: Rpc<KeyValue, GenericResponse>;
   readonly AppendEntries: Rpc<AppendEntriesArgs, WireAppendEntriesReply>;
   readonly RequestVote: Rpc<RequestVoteArgs, WireRequestVoteReply>;
+  readonly InstallSnapshot: Rpc<InstallSnapshotArgs, WireInstallSnapshotReply>;
   readonly Status: Rpc<Empty, ServerStatus>;
+  readonly TakeSnapshot: Rpc<Empty, SnapshotReply>;
+  readonly ReadSnapshot: Rpc<ReadSnapshotArgs, SnapshotData>;
 }
 
 export interface ServiceRpcs {

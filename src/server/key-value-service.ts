@@ -4,16 +4,19 @@ import { RaftKvError } from "../base/errors.ts";
 import type { Limits } from "../config/config.ts";
 import type { Node } from "../node/node.ts";
 import type { PutOutcome } from "../node/waiting-clients.ts";
-import type { ServerId } from "../raft/entry.ts";
 import { parseKey, parsePut } from "../rpc/arguments.ts";
 import { appendEntriesFromWire, appendEntriesReplyToWire, requestVoteFromWire } from "../rpc/codec.ts";
 import type { CallContext, Handlers } from "../rpc/rpc-server.ts";
 import { encodeText } from "../rpc/text.ts";
 import type { GenericResponse, KeyValue, StringArg } from "../rpc/wire.ts";
 import type { Identity } from "../storage/store.ts";
+import type { OpenSnapshots } from "./open-snapshots.ts";
+import { notLeader, NOT_READY } from "./refusal.ts";
+import { snapshotHandlers } from "./snapshot-service.ts";
 
 export interface ServiceContext {
   readonly node: Node;
+  readonly snapshots: OpenSnapshots;
   readonly identity: Identity;
   readonly limits: Limits;
   readonly version: string;
@@ -53,7 +56,8 @@ export function keyValueService(context: ServiceContext): Handlers<"KeyValueStor
     },
 
     Status: async () => {
-      const { role, currentTerm, leaderId, commitIndex, lastLogIndex } = node.status();
+      const status = node.status();
+      const { role, currentTerm, leaderId, commitIndex, lastLogIndex } = status;
       return {
         id: identity.serverId,
         clusterId: identity.clusterId,
@@ -66,8 +70,13 @@ export function keyValueService(context: ServiceContext): Handlers<"KeyValueStor
         keys: node.keyCount,
         pid: process.pid,
         version,
+        snapshotIndex: status.snapshotIndex,
+        firstLogIndex: status.firstLogIndex,
+        diskFull: status.diskFull,
       };
     },
+
+    ...snapshotHandlers(node, context.snapshots, (clusterId) => checkCluster(identity, clusterId)),
   };
 }
 
@@ -79,9 +88,9 @@ function get(node: Node, limits: Limits, request: StringArg): Partial<KeyValue> 
     case "value":
       return found(request.arg, read.value);
     case "notLeader":
-      return { key: request.arg, code: "NOT_LEADER", ...leaderHint(read.leaderId) };
+      return { key: request.arg, ...notLeader(read.leaderId) };
     case "notReady":
-      return { key: request.arg, code: "UNAVAILABLE", error: "the leader has just been elected; retry" };
+      return { key: request.arg, ...NOT_READY };
     default:
       return unreachable(read);
   }
@@ -116,9 +125,11 @@ function putResponse(outcome: PutOutcome): Partial<GenericResponse> {
     case "done":
       return { success: true };
     case "notLeader":
-      return { code: "NOT_LEADER", ...leaderHint(outcome.leaderId) };
+      return notLeader(outcome.leaderId);
     case "overloaded":
       return { error: "overloaded: too many writes wait for their commit; retry later", code: "OVERLOADED" };
+    case "diskFull":
+      return { error: "the disk is full; nothing was written", code: "UNAVAILABLE" };
     case "stopping":
       return { error: "the server is stopping", code: "UNAVAILABLE" };
     case "unknown":
@@ -129,11 +140,6 @@ function putResponse(outcome: PutOutcome): Partial<GenericResponse> {
     default:
       return unreachable(outcome);
   }
-}
-
-function leaderHint(leaderId: ServerId | null): { readonly error: string; readonly leaderId?: number } {
-  if (leaderId === null) return { error: "not the leader; no leader is known" };
-  return { error: `not the leader; server ${leaderId} leads`, leaderId };
 }
 
 /** A server left over from another cluster must not take part in this one. "" comes from clients by hand. */

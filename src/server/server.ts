@@ -2,17 +2,22 @@
 import type { Config } from "../config/config.ts";
 import { serverAddress, serverPort } from "../config/config.ts";
 import { KvStateMachine } from "../kv/state-machine.ts";
+import { DiskRoom } from "../node/disk-room.ts";
+import type { NodeEvent } from "../node/node-event.ts";
 import { Node } from "../node/node.ts";
+import { MAX_CHUNK_BYTES } from "../node/peer-message.ts";
 import { createLogger, type Logger } from "../observability/logger.ts";
 import type { ServerId } from "../raft/entry.ts";
-import type { RaftEvent } from "../raft/event.ts";
 import type { RaftOptions } from "../raft/options.ts";
 import { listenHosts } from "../rpc/listen-hosts.ts";
 import { PeerTransport } from "../rpc/peer-transport.ts";
 import { RpcServer } from "../rpc/rpc-server.ts";
 import { OsFileSystem } from "../storage/os-file-system.ts";
-import { createServerStore, openServerStore } from "../storage/server-store.ts";
+import { openServerStore } from "../storage/server-store.ts";
+import type { Recovered } from "../storage/store.ts";
+import { createServer, type Creation } from "./creation.ts";
 import { keyValueService } from "./key-value-service.ts";
+import { OpenSnapshots } from "./open-snapshots.ts";
 import { systemClock } from "./system-clock.ts";
 import { randomInt } from "./system-random.ts";
 
@@ -20,8 +25,8 @@ export interface ServerOptions {
   readonly config: Config;
   readonly id: ServerId;
   readonly stateDirectory: string;
-  /** Creates the server's state first, for servers 0..servers-1; null: it must be there already. */
-  readonly bootstrap: { readonly servers: number; readonly clusterId: string } | null;
+  /** Creates the server's state first; null: it must be there already. */
+  readonly creation: Creation | null;
   readonly version: string;
 }
 
@@ -43,17 +48,16 @@ const MAX_PENDING_RPCS = 1024;
  * ("failedPrecondition", "corruption") or a file or the port cannot be had ("io").
  */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
-  const { config, id, stateDirectory, bootstrap, version } = options;
+  const { config, id, stateDirectory, creation, version } = options;
   const log = createLogger("server", String(id));
   const fs = new OsFileSystem();
-  if (bootstrap !== null) {
-    const servers = Array.from({ length: bootstrap.servers }, (_, server) => server);
-    await createServerStore(fs, stateDirectory, { clusterId: bootstrap.clusterId, serverId: id, servers });
-  }
-  const { store, recovered } = await openServerStore(fs, stateDirectory, id);
-  const { identity, hardState, entries } = recovered;
-  for (const repair of recovered.repairs) log.warn("repaired", { repair });
-  log.info("recovered", { ...hardState, lastLogIndex: entries.length, clusterId: identity.clusterId });
+  if (creation !== null) await createServer(fs, stateDirectory, config, id, creation);
+  const diskRoom = new DiskRoom(systemClock);
+  const { store, recovered } = await openServerStore(fs, stateDirectory, id, {
+    whenFull: (error) => diskRoom.whenFull(error),
+  });
+  const { identity } = recovered;
+  logRecovered(log, recovered);
 
   const failure = Promise.withResolvers<void>();
   const peers = identity.servers.filter((server) => server !== id);
@@ -61,19 +65,25 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     raftOptions: raftOptions(config, id, identity.servers),
     tickMs: config.raft.tickMs,
     limits: { ...config.limits, maxPendingRpcs: MAX_PENDING_RPCS },
+    snapshots: { ...config.snapshot, chunkBytes: MAX_CHUNK_BYTES },
     clock: systemClock,
     transport: new PeerTransport(
       identity.clusterId,
       new Map(peers.map((peer) => [peer, serverAddress(config, peer)])),
     ),
     store,
+    diskRoom,
     recovered,
     machine: new KvStateMachine(),
     onEvent: (event) => logEvent(log, event),
     onFailure: (error) => failure.reject(error),
   });
   const rpcServer = new RpcServer();
-  rpcServer.add("KeyValueStore", keyValueService({ node, identity, limits: config.limits, version }));
+  const snapshots = new OpenSnapshots(systemClock);
+  rpcServer.add(
+    "KeyValueStore",
+    keyValueService({ node, snapshots, identity, limits: config.limits, version }),
+  );
   try {
     await rpcServer.listen(listenHosts(config.baseAddress), serverPort(config, id));
   } catch (error) {
@@ -87,6 +97,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     stopped: failure.promise,
     async stop() {
       log.info("stopping");
+      snapshots.close();
       await node.stop();
       await rpcServer.close();
       failure.resolve();
@@ -110,9 +121,33 @@ function raftOptions(config: Config, id: ServerId, voters: readonly ServerId[]):
   };
 }
 
-function logEvent(log: Logger, event: RaftEvent): void {
+function logRecovered(log: Logger, { identity, hardState, snapshot, log: found, repairs }: Recovered): void {
+  for (const repair of repairs) log.warn("repaired", { repair });
+  log.info("recovered", {
+    ...hardState,
+    snapshotIndex: snapshot?.info.position.index ?? 0,
+    firstLogIndex: found.base.index + 1,
+    lastLogIndex: found.base.index + found.entries.length,
+    clusterId: identity.clusterId,
+  });
+}
+
+function logEvent(log: Logger, event: NodeEvent): void {
   const { kind, ...fields } = event;
-  if (kind === "refused") log.error(kind, fields);
-  else if (kind === "becamePreCandidate") log.debug(kind, fields);
-  else log.info(kind, fields);
+  switch (kind) {
+    case "refused":
+    case "diskFull":
+    case "followerLostEntries":
+      return log.error(kind, fields);
+    case "snapshotFailed":
+    case "snapshotRefused":
+    case "snapshotUnreadable":
+      return log.warn(kind, fields);
+    case "becamePreCandidate":
+    case "compacted":
+    case "snapshotSending":
+      return log.debug(kind, fields);
+    default:
+      return log.info(kind, fields);
+  }
 }

@@ -17,6 +17,7 @@ const DEFAULTS: Config = {
     maxPendingProposals: 8192,
     maxPendingBytes: 67_108_864,
   },
+  snapshot: { entries: 100_000, bytes: 16_777_216, keepEntries: 4096, transferBytesPerSecond: 67_108_864 },
   frontEnd: { port: 8001, requestTimeoutMs: 5000 },
   logLevel: "info",
 };
@@ -70,6 +71,11 @@ describe("a valid file", () => {
       max_value_bytes = 4194304
       max_pending_proposals = 1
       max_pending_bytes = 5000000
+      [Snapshot]
+      entries = 500
+      bytes = 65536
+      keep_entries = 0
+      transfer_bytes_per_second = 65536
       [FrontEnd]
       port = 65535
       request_timeout_ms = 1
@@ -94,6 +100,7 @@ describe("a valid file", () => {
         maxPendingProposals: 1,
         maxPendingBytes: 5_000_000,
       },
+      snapshot: { entries: 500, bytes: 65_536, keepEntries: 0, transferBytesPerSecond: 65_536 },
       frontEnd: { port: 65_535, requestTimeoutMs: 1 },
       logLevel: "debug",
     });
@@ -221,7 +228,7 @@ describe("a bad value", () => {
       'some/config.ini: [Raft] tick = "1": expected one of the keys ' +
         "tick_ms, heartbeat_ms, election_timeout_min_ms, election_timeout_max_ms",
     );
-    const sections = "[Global], [Servers], [Raft], [Limits], [FrontEnd], [Log]";
+    const sections = "[Global], [Servers], [Raft], [Limits], [Snapshot], [FrontEnd], [Log]";
     for (const [lines, place] of [
       ["[raft]\ntick_ms = 10", '[raft] tick_ms = "10"'],
       ["[Log.x]\nlevel = info", '[Log.x] level = "info"'],

@@ -1,70 +1,46 @@
-import { RaftKvError } from "../../src/base/errors.ts";
 import type { Command } from "../../src/kv/command.ts";
 import { KvStateMachine } from "../../src/kv/state-machine.ts";
+import { DiskRoom } from "../../src/node/disk-room.ts";
+import type { NodeEvent } from "../../src/node/node-event.ts";
+import type { SnapshotOptions } from "../../src/node/node-parts.ts";
 import { Node } from "../../src/node/node.ts";
+import type { PeerReply, PeerRequest } from "../../src/node/peer-message.ts";
 import type { Transport } from "../../src/node/transport.ts";
-import type { Persist } from "../../src/raft/batch.ts";
-import type { Entry, ServerId } from "../../src/raft/entry.ts";
-import type { RaftEvent } from "../../src/raft/event.ts";
-import { INITIAL_HARD_STATE, type HardState } from "../../src/raft/hard-state.ts";
-import type { Store } from "../../src/storage/store.ts";
+import type { ServerId } from "../../src/raft/entry.ts";
+import { FakeStore } from "./fake-store.ts";
 import { VirtualClock } from "./virtual-clock.ts";
 
 const LATENCY_MS = 1;
 
-/** A disk in memory whose every persist takes as long as the test says. */
-export class FakeStore implements Store {
-  readonly logBytes = 0;
-  readonly persists: Persist<Command>[] = [];
-  hardState: HardState = INITIAL_HARD_STATE;
-  entries: Entry<Command>[] = [];
-  /** null: the disk hangs. */
-  delayMs: number | null = 1;
-  fails = false;
-  readonly #clock: VirtualClock;
-
-  constructor(clock: VirtualClock) {
-    this.#clock = clock;
-  }
-
-  persist(persist: Persist<Command>): Promise<void> {
-    this.persists.push(persist);
-    const { delayMs } = this;
-    return new Promise((resolve, reject) => {
-      if (delayMs === null) return;
-      this.#clock.setTimer(delayMs, () => {
-        if (this.fails) {
-          reject(new RaftKvError("io", "fsync failed"));
-          return;
-        }
-        this.#take(persist);
-        resolve();
-      });
-    });
-  }
-
-  async close(): Promise<void> {}
-
-  #take({ hardState, writes }: Persist<Command>): void {
-    this.hardState = hardState ?? this.hardState;
-    for (const write of writes) {
-      if (write.kind === "append") this.entries.push(...write.entries);
-      else this.entries.length = write.from - 1;
-    }
-  }
-}
+/** Small numbers, so that a few hundred puts make several snapshots of several chunks each. */
+const SNAPSHOTS: SnapshotOptions = {
+  entries: 1_000_000,
+  bytes: 1_000_000_000,
+  keepEntries: 10,
+  transferBytesPerSecond: 10_000_000,
+  chunkBytes: 500,
+};
 
 /** Real nodes on a virtual clock, fake disks and a network in memory whose links can be cut. */
 export class NodeCluster {
   readonly clock = new VirtualClock();
   readonly nodes = new Map<ServerId, Node>();
   readonly stores = new Map<ServerId, FakeStore>();
-  readonly events: { readonly id: ServerId; readonly event: RaftEvent }[] = [];
+  readonly events: { readonly id: ServerId; readonly event: NodeEvent }[] = [];
   readonly failures: unknown[] = [];
+  /** What happens to a request on its way: another one arrives, or none (null). */
+  onTheWay: (from: ServerId, to: ServerId, request: PeerRequest) => PeerRequest | null = (
+    _from,
+    _to,
+    request,
+  ) => request;
   readonly #isolated = new Set<ServerId>();
+  readonly #lives = new Map<ServerId, { over: boolean }>();
   readonly #ids: readonly ServerId[];
+  readonly #snapshots: SnapshotOptions;
 
-  constructor(size: number) {
+  constructor(size: number, snapshots: Partial<SnapshotOptions> = {}) {
+    this.#snapshots = { ...SNAPSHOTS, ...snapshots };
     this.#ids = Array.from({ length: size }, (_, id) => id);
     for (const id of this.#ids) {
       this.stores.set(id, new FakeStore(this.clock));
@@ -75,6 +51,10 @@ export class NodeCluster {
   /** Starts the server with what its disk holds. */
   start(id: ServerId): Node {
     const store = this.store(id);
+    const life = { over: false };
+    this.#lives.set(id, life);
+    const diskRoom = new DiskRoom(this.clock);
+    store.diskRoom = diskRoom;
     const node = new Node({
       raftOptions: {
         id,
@@ -91,22 +71,49 @@ export class NodeCluster {
       },
       tickMs: 10,
       limits: { maxPendingProposals: 200, maxPendingBytes: 1_000_000, maxPendingRpcs: 50 },
+      snapshots: this.#snapshots,
       clock: this.clock,
-      transport: this.#transportOf(id),
+      transport: this.#transportOf(id, life),
       store,
-      recovered: {
-        identity: { clusterId: "test", serverId: id, servers: this.#ids },
-        hardState: store.hardState,
-        entries: [...store.entries],
-        repairs: [],
-      },
+      diskRoom,
+      recovered: store.recovered(id, this.#ids),
       machine: new KvStateMachine(),
-      onEvent: (event) => this.events.push({ id, event }),
-      onFailure: (error) => this.failures.push(error),
+      onEvent: (event) => !life.over && this.events.push({ id, event }),
+      onFailure: (error) => !life.over && this.failures.push(error),
     });
     this.nodes.set(id, node);
     node.start();
     return node;
+  }
+
+  /** Stops the server and starts it with what its disk holds; what it had not saved is gone. */
+  async restart(id: ServerId): Promise<Node> {
+    const stopped = this.node(id).stop();
+    await this.clock.advance(10);
+    await stopped;
+    return this.start(id);
+  }
+
+  /** SIGKILL, and a start: the old process does nothing any more, and only what was durable is there. */
+  killAndStart(id: ServerId): Node {
+    const life = this.#lives.get(id);
+    if (life !== undefined) life.over = true;
+    this.stores.set(id, this.store(id).copy());
+    return this.start(id);
+  }
+
+  /** How often server `id`, or any, has told of it. */
+  count(kind: NodeEvent["kind"], id: ServerId | null = null): number {
+    return this.events.filter((told) => told.event.kind === kind && (id === null || told.id === id)).length;
+  }
+
+  /** Lets time pass until `condition` holds; fails when it does not within `deadlineMs` of virtual time. */
+  async until(condition: () => boolean, deadlineMs = 10_000): Promise<void> {
+    const untilMs = this.clock.nowMs() + deadlineMs;
+    while (!condition()) {
+      if (this.clock.nowMs() >= untilMs) throw new Error(`not within ${deadlineMs} ms: ${condition}`);
+      await this.clock.advance(1);
+    }
   }
 
   node(id: ServerId): Node {
@@ -129,24 +136,29 @@ export class NodeCluster {
     this.#isolated.clear();
   }
 
-  #transportOf(from: ServerId): Transport {
+  #transportOf(from: ServerId, life: { readonly over: boolean }): Transport {
     const reaches = (to: ServerId): boolean => !this.#isolated.has(from) && !this.#isolated.has(to);
     return {
       send: (to, request, settle) => {
+        if (life.over) return;
         let settled = false;
-        const once = (reply: Parameters<typeof settle>[0]): void => {
+        const once = (reply: PeerReply | null): void => {
           if (!settled) settle(reply);
           settled = true;
         };
         this.clock.setTimer(200, () => once(null));
         this.clock.setTimer(LATENCY_MS, () => {
-          if (!reaches(to)) return;
+          const arrives = reaches(to) ? this.onTheWay(from, to, request) : null;
+          if (arrives === null) return;
+          const receiver = this.#lives.get(to);
+          const answer = (reply: PeerReply | null): void => {
+            this.clock.setTimer(LATENCY_MS, () => {
+              if (reaches(to) && receiver?.over === false) once(reply);
+            });
+          };
           this.node(to)
-            .handleRequest(request)
-            .then(
-              (reply) => this.clock.setTimer(LATENCY_MS, () => reaches(to) && once(reply)),
-              () => null,
-            );
+            .handleRequest(arrives)
+            .then(answer, () => answer(null));
         });
       },
       close: () => {},
@@ -156,4 +168,22 @@ export class NodeCluster {
 
 export function put(key: string, value: string): Command {
   return { kind: "put", key, value, request: null, routed: null };
+}
+
+/** Puts `count` keys, `first` on, with values of `valueLength`, as fast as they are taken. */
+export async function fill(
+  cluster: NodeCluster,
+  leader: ServerId,
+  count: number,
+  { first = 0, valueLength = 20 } = {},
+): Promise<void> {
+  for (let at = 0; at < count; at += 100) {
+    const keys = Array.from({ length: Math.min(100, count - at) }, (_, i) => `k${first + at + i}`);
+    const outcomes = keys.map((key) => cluster.node(leader).put(put(key, key.padEnd(valueLength, "."))));
+    let pending = outcomes.length;
+    for (const outcome of outcomes) void outcome.then(() => (pending -= 1));
+    await cluster.until(() => pending === 0);
+    const kinds = new Set((await Promise.all(outcomes)).map(({ kind }) => kind));
+    if (kinds.size !== 1 || !kinds.has("done")) throw new Error(`puts ended: ${[...kinds].join(", ")}`);
+  }
 }

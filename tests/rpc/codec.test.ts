@@ -12,7 +12,7 @@ import {
   requestVoteToWire,
 } from "../../src/rpc/codec.ts";
 import { services } from "../../src/rpc/definition.ts";
-import type { AppendEntriesArgs } from "../../src/rpc/wire.ts";
+import type { AppendEntriesArgs, WireAppendEntriesReply } from "../../src/rpc/wire.ts";
 
 function put(index: number, term: number, command: Omit<Command, "kind">): Entry<Command> {
   const whole: Command = { kind: "put", ...command };
@@ -24,6 +24,12 @@ function overTheWire(args: AppendEntriesArgs): AppendEntriesArgs {
   const rpc = services.KeyValueStore["AppendEntries"];
   if (rpc === undefined) throw new TypeError("no AppendEntries");
   return rpc.requestDeserialize(rpc.requestSerialize(args)) as AppendEntriesArgs;
+}
+
+function replyOverTheWire(reply: Partial<WireAppendEntriesReply>): WireAppendEntriesReply {
+  const rpc = services.KeyValueStore["AppendEntries"];
+  if (rpc === undefined) throw new TypeError("no AppendEntries");
+  return rpc.responseDeserialize(rpc.responseSerialize(reply)) as WireAppendEntriesReply;
 }
 
 const ODD_TEXTS = [
@@ -98,17 +104,12 @@ describe("Raft's messages on the wire", () => {
     expect(requestVoteFromWire(requestVoteToWire(vote, "c"))).toEqual(vote);
   });
 
-  test("R10: an append reply carries the conflict hint, and none when its sender gives none", () => {
+  test("R10, P6: an append reply carries the conflict hint, or none, and whether its sender's disk is full", () => {
     for (const conflict of [{ index: 4, term: 0 }, { index: 2, term: 1 }, null]) {
-      const reply = { kind: "appendEntriesReply", term: 4, success: false, conflict } as const;
-      const wire = {
-        term: 0,
-        success: false,
-        conflictIndex: 0,
-        conflictTerm: 0,
-        ...appendEntriesReplyToWire(reply),
-      };
-      expect(appendEntriesReplyFromWire(wire)).toEqual(reply);
+      for (const diskFull of [false, true]) {
+        const reply = { kind: "appendEntriesReply", term: 4, success: false, conflict, diskFull } as const;
+        expect(appendEntriesReplyFromWire(replyOverTheWire(appendEntriesReplyToWire(reply)))).toEqual(reply);
+      }
     }
   });
 
