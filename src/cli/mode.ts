@@ -35,17 +35,22 @@ const OPTIONS = {
     valueHint: "servers",
     description: "server: create its files, as one of so many servers of a new cluster",
   },
+  rejoin: {
+    type: "string",
+    valueHint: "servers",
+    description: "server: create its files, which were lost, as one of so many servers that all run",
+  },
   "cluster-id": {
     type: "string",
     valueHint: "name",
-    description: "server: the new cluster's name, the same for all its servers",
+    description: "server: the cluster's name, the same for all its servers, with --bootstrap or --rejoin",
   },
   ...JSON_OPTION,
   version: { type: "boolean", description: "Print the version" },
 } as const satisfies ArgsDef;
 
 const FRONTEND_ONLY = ["start"] as const;
-const SERVER_ONLY = ["id", "state-dir", "bootstrap", "cluster-id"] as const;
+const SERVER_ONLY = ["id", "state-dir", "bootstrap", "rejoin", "cluster-id"] as const;
 
 /** More is refused elsewhere with better reasons; these bounds only catch slips of the keyboard. */
 const MAX_SERVERS = 1000;
@@ -76,25 +81,31 @@ function refuse(args: Options, names: readonly (keyof Options)[], mode: string):
 }
 
 function serverOptions(
-  args: { readonly id?: string | undefined; readonly "state-dir"?: string | undefined } & BootstrapArgs,
+  args: { readonly id?: string | undefined; readonly "state-dir"?: string | undefined } & CreationArgs,
   configPath: string | null,
 ): ServerOptions {
   if (args.id === undefined) throw new UsageError("--mode server needs --id, the server's number from 0 up");
   const id = parseWholeNumber("--id", args.id, 0, MAX_ID);
-  return { id, stateDirectory: args["state-dir"] ?? null, bootstrap: bootstrapOf(args, id), configPath };
+  return { id, stateDirectory: args["state-dir"] ?? null, creation: creationOf(args, id), configPath };
 }
 
-interface BootstrapArgs {
+interface CreationArgs {
   readonly bootstrap?: string | undefined;
+  readonly rejoin?: string | undefined;
   readonly "cluster-id"?: string | undefined;
 }
 
-function bootstrapOf(args: BootstrapArgs, id: number): ServerOptions["bootstrap"] {
-  const { bootstrap, "cluster-id": clusterId } = args;
-  if (bootstrap === undefined && clusterId === undefined) return null;
-  if (bootstrap === undefined || clusterId === undefined) {
+function creationOf(args: CreationArgs, id: number): ServerOptions["creation"] {
+  const { bootstrap, rejoin, "cluster-id": clusterId } = args;
+  if (bootstrap !== undefined && rejoin !== undefined) {
+    throw new UsageError("--bootstrap is for a new cluster and --rejoin for one that goes on: give one");
+  }
+  const kind = rejoin === undefined ? "bootstrap" : "rejoin";
+  const size = rejoin ?? bootstrap;
+  if (size === undefined && clusterId === undefined) return null;
+  if (size === undefined || clusterId === undefined) {
     throw new UsageError(
-      "--bootstrap and --cluster-id are given together, or neither to go on from the state on disk",
+      `--${kind} and --cluster-id are given together, or neither to go on from the state on disk`,
     );
   }
   if (!/^[\w.-]{1,64}$/.test(clusterId)) {
@@ -102,8 +113,8 @@ function bootstrapOf(args: BootstrapArgs, id: number): ServerOptions["bootstrap"
       `--cluster-id must be 1 to 64 letters, digits and ._-, not ${JSON.stringify(clusterId)}`,
     );
   }
-  const servers = parseWholeNumber("--bootstrap", bootstrap, 1, MAX_SERVERS);
+  const servers = parseWholeNumber(`--${kind}`, size, 1, MAX_SERVERS);
   if (id >= servers)
-    throw new UsageError(`--id must be below --bootstrap: server ${id} is not one of ${servers}`);
-  return { servers, clusterId };
+    throw new UsageError(`--id must be below --${kind}: server ${id} is not one of ${servers}`);
+  return { kind, servers, clusterId };
 }

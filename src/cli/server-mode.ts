@@ -2,6 +2,7 @@ import { resolve } from "node:path";
 import { loadConfig, serverPort } from "../config/config.ts";
 import { processName } from "../frontend/process-table.ts";
 import { configureLogging, createLogger } from "../observability/logger.ts";
+import type { Creation } from "../server/creation.ts";
 import { startServer } from "../server/server.ts";
 import { restartAs } from "./process-image.ts";
 import type { Service } from "./result.ts";
@@ -14,15 +15,15 @@ export interface ServerOptions {
   readonly id: number;
   /** null: where config.ini says. */
   readonly stateDirectory: string | null;
-  /** null: the server has state on disk and goes on from there. */
-  readonly bootstrap: { readonly servers: number; readonly clusterId: string } | null;
+  /** How it comes into being; null: the server has state on disk and goes on from there. */
+  readonly creation: Creation | null;
   /** null: config.ini, if there is one. */
   readonly configPath: string | null;
 }
 
 /** `raftkv --mode server`. Throws UsageError for an id without a port, RaftKvError when config.ini is wrong. */
 export async function serverService(options: ServerOptions): Promise<Service> {
-  const { id, bootstrap } = options;
+  const { id, creation } = options;
   const config = await loadConfig(options.configPath);
   if (serverPort(config, id) > MAX_PORT) {
     throw new UsageError(
@@ -36,7 +37,7 @@ export async function serverService(options: ServerOptions): Promise<Service> {
     kind: "service",
     name: "server",
     async start() {
-      const server = await startServer({ config, id, stateDirectory, bootstrap, version: VERSION });
+      const server = await startServer({ config, id, stateDirectory, creation, version: VERSION });
       return { announcement: null, stopped: server.stopped, stop: () => server.stop() };
     },
   };
@@ -57,8 +58,8 @@ function takeServerName(options: ServerOptions, stateDirectory: string): void {
   log.warn(`frontends cannot find this process: it cannot call itself ${name}`, { reason });
 }
 
-function furtherArguments({ bootstrap, configPath }: ServerOptions): readonly string[] {
+function furtherArguments({ creation, configPath }: ServerOptions): readonly string[] {
   const config = configPath === null ? [] : ["--config", resolve(configPath)];
-  if (bootstrap === null) return config;
-  return ["--bootstrap", String(bootstrap.servers), "--cluster-id", bootstrap.clusterId, ...config];
+  if (creation === null) return config;
+  return [`--${creation.kind}`, String(creation.servers), "--cluster-id", creation.clusterId, ...config];
 }

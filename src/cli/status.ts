@@ -1,11 +1,11 @@
 import { RaftKvError } from "../base/errors.ts";
-import type { ClusterStatus, MemberStatus } from "../rpc/wire.ts";
+import type { ClusterStatus, MemberStatus, ServerStatus } from "../rpc/wire.ts";
 import { command } from "./command.ts";
 import { askFrontEnd, clientOptions } from "./frontend-client.ts";
 import { answered } from "./result.ts";
 import { renderTable, type Cell } from "./table.ts";
 
-const HEADINGS = ["ID", "ADDRESS", "ROLE", "TERM", "COMMIT", "APPLIED", "KEYS", "PID"];
+const HEADINGS = ["ID", "ADDRESS", "ROLE", "TERM", "COMMIT", "APPLIED", "SNAPSHOT", "KEYS", "PID"];
 
 export const statusCommand = command(
   { name: "raftkv status", description: "Show the cluster's servers and which of them leads" },
@@ -21,7 +21,7 @@ export const statusCommand = command(
 );
 
 /** A deposed leader may not know it yet, so of several the one in the highest term counts. null: none known. */
-function leaderOf(cluster: ClusterStatus): number | null {
+export function leaderOf(cluster: ClusterStatus): number | null {
   const leaders = cluster.members
     .flatMap((member) => (member.server?.role === "leader" ? [member.server] : []))
     .toSorted((a, b) => b.term - a.term);
@@ -37,10 +37,17 @@ function describeCluster(cluster: ClusterStatus, leaderId: number | null): strin
 function memberRow(member: MemberStatus, leaderId: number | null): readonly Cell[] {
   const { id, address, server } = member;
   if (server === null || !member.reachable) {
-    return [id, address, { text: "unreachable", colour: "red" }, null, null, null, null, null];
+    return [id, address, { text: "unreachable", colour: "red" }, null, null, null, null, null, null];
   }
-  const role = id === leaderId ? ({ text: `${server.role} *`, colour: "green" } as const) : server.role;
-  return [id, address, role, server.term, server.commitIndex, server.lastApplied, server.keys, server.pid];
+  const { term, commitIndex, lastApplied, snapshotIndex, keys, pid } = server;
+  const snapshot = snapshotIndex === 0 ? null : snapshotIndex;
+  return [id, address, roleCell(server, leaderId), term, commitIndex, lastApplied, snapshot, keys, pid];
+}
+
+function roleCell({ id, role, diskFull }: ServerStatus, leaderId: number | null): Cell {
+  const text = id === leaderId ? `${role} *` : role;
+  if (diskFull) return { text: `${text}, disk full`, colour: "red" };
+  return id === leaderId ? { text, colour: "green" } : text;
 }
 
 function clusterJson(cluster: ClusterStatus, leaderId: number | null): object {
@@ -53,6 +60,9 @@ function clusterJson(cluster: ClusterStatus, leaderId: number | null): object {
     commitIndex: member.server?.commitIndex ?? null,
     lastApplied: member.server?.lastApplied ?? null,
     lastLogIndex: member.server?.lastLogIndex ?? null,
+    firstLogIndex: member.server?.firstLogIndex ?? null,
+    snapshotIndex: member.server?.snapshotIndex ?? null,
+    diskFull: member.server?.diskFull ?? null,
     keys: member.server?.keys ?? null,
     pid: member.server?.pid ?? null,
     version: member.server?.version ?? null,

@@ -6,11 +6,14 @@ import { failure, type Reply } from "./reply.ts";
 export type AttemptOutcome =
   /** The call has its answer. */
   | { readonly kind: "answered"; readonly reply: Reply }
-  /** It has none yet. `doubtful`: the write may have taken effect, or may yet (C2). */
-  | { readonly kind: "unserved"; readonly doubtful: boolean };
+  /**
+   * It has none yet. `doubtful`: the write may have taken effect, or may yet (C2). `reason`: why the leader
+   * cannot serve it now, in its own words, as when its disk is full; null: it gave none worth telling.
+   */
+  | { readonly kind: "unserved"; readonly doubtful: boolean; readonly reason: string | null };
 
-export const CERTAINLY_NOT_DONE: AttemptOutcome = { kind: "unserved", doubtful: false };
-export const MAYBE_DONE: AttemptOutcome = { kind: "unserved", doubtful: true };
+export const CERTAINLY_NOT_DONE: AttemptOutcome = { kind: "unserved", doubtful: false, reason: null };
+export const MAYBE_DONE: AttemptOutcome = { kind: "unserved", doubtful: true, reason: null };
 
 export function putOutcome(result: GenericResponse | RaftKvError): AttemptOutcome {
   if (result instanceof RaftKvError) return transportOutcome(result);
@@ -26,7 +29,7 @@ export function getOutcome(result: KeyValue | RaftKvError): AttemptOutcome {
   }
   const outcome =
     result instanceof RaftKvError ? transportOutcome(result) : refusalOutcome(result.code, result.error);
-  return outcome.kind === "answered" ? outcome : CERTAINLY_NOT_DONE;
+  return outcome.kind === "answered" ? outcome : { ...outcome, doubtful: false };
 }
 
 function transportOutcome(error: RaftKvError): AttemptOutcome {
@@ -45,9 +48,10 @@ function refusalOutcome(code: WireCode, error: string): AttemptOutcome {
     // A server that knows no codes refuses a write only because it does not lead.
     case "OK":
     case "NOT_LEADER":
-    case "UNAVAILABLE":
     case "NO_CLUSTER":
       return CERTAINLY_NOT_DONE;
+    case "UNAVAILABLE":
+      return { kind: "unserved", doubtful: false, reason: error };
     case "OVERLOADED":
     case "INVALID_ARGUMENT":
     case "FAILED_PRECONDITION":

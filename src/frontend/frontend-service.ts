@@ -1,6 +1,7 @@
 import { RaftKvError } from "../base/errors.ts";
 import type { ServerId } from "../raft/entry.ts";
 import type { Handlers } from "../rpc/rpc-server.ts";
+import { encodeText } from "../rpc/text.ts";
 import type { ClusterStatus } from "../rpc/wire.ts";
 import { refusalOf, type Reply } from "./reply.ts";
 import type { Router } from "./router.ts";
@@ -23,16 +24,17 @@ export function frontEndService(options: FrontEndServiceOptions): Handlers<"Fron
   return {
     StartRaft: ({ arg }) => administer(() => supervisor.startRaft(arg)),
     StartServer: ({ arg }) => administer(() => supervisor.startServer(arg)),
+    ReplaceServer: ({ arg }) =>
+      administer(async () => ({ value: encodeText((await supervisor.replaceServer(arg)) ?? "") })),
     Get: (request, { remainingMs }) => router.get(request, remainingMs),
     Put: (request, { remainingMs }) => router.put(request, remainingMs),
     Status: () => clusterStatus(options),
   };
 }
 
-async function administer(run: () => Promise<void>): Promise<Reply> {
+async function administer(run: () => Promise<Reply | void>): Promise<Reply> {
   try {
-    await run();
-    return { wrongLeader: false, code: "OK" };
+    return { wrongLeader: false, code: "OK", ...(await run()) };
   } catch (error) {
     if (error instanceof RaftKvError) return refusalOf(error);
     throw error;

@@ -103,9 +103,13 @@ async function bringUp(supervisor: Supervisor, initialServers: number): Promise<
   if (cluster.servers !== initialServers) {
     logger.warn("there is a cluster of another size, which is kept: StartRaft replaces it", { ...cluster });
   }
-  for (let id = 0; id < cluster.servers; id++) {
-    await supervisor.startServer(id).catch((error: unknown) => {
-      logger.error("a server of the cluster does not start", { id, error });
-    });
-  }
+  // Side by side: each has its own log to read.
+  const ids = Array.from({ length: cluster.servers }, (_, id) => id);
+  await Promise.all(
+    ids.map((id) =>
+      supervisor.startServer(id).catch((error: unknown) => {
+        logger.error("a server of the cluster does not start", { id, error });
+      }),
+    ),
+  );
 }

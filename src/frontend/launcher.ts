@@ -15,6 +15,15 @@ export interface LauncherOptions {
   readonly logger: Logger;
 }
 
+/** How a server comes into being that has no state, and in which cluster. */
+export interface Creation extends Cluster {
+  /**
+   * "bootstrap": with its cluster, which is as new as the server. "rejoin": in place of one that lost its
+   * state, in a cluster that goes on.
+   */
+  readonly kind: "bootstrap" | "rejoin";
+}
+
 /** A process that we started. */
 export interface LaunchedServer {
   readonly id: ServerId;
@@ -42,20 +51,17 @@ export class Launcher {
   }
 
   /**
-   * Starts server `id`, which is not ready yet when this returns. `bootstrap` is the cluster in which it
-   * is new and has no state; null: it goes on with the state it has. The state directory must exist.
+   * Starts server `id`, which is not ready yet when this returns. `creation` null: it goes on with the
+   * state it has; else it has none. The state directory must exist.
    * Throws RaftKvError "io" when there is no process.
    */
-  launch(id: ServerId, bootstrap: Cluster | null): LaunchedServer {
+  launch(id: ServerId, creation: Creation | null): LaunchedServer {
     const { command, stateDirectory, logger } = this.#options;
     const role = ["--mode", "server", "--id", String(id), "--state-dir", stateDirectory];
-    const creation =
-      bootstrap === null
-        ? []
-        : ["--bootstrap", String(bootstrap.servers), "--cluster-id", bootstrap.clusterId];
+    const words = [...command, ...role, ...creationArguments(creation)];
     const logPath = serverLogPath(stateDirectory, id);
-    const { child, logStart } = this.#spawn([...command, ...role, ...creation], processName(id), logPath);
-    logger.info("server started", { id, pid: child.pid, fresh: bootstrap !== null });
+    const { child, logStart } = this.#spawn(words, processName(id), logPath);
+    logger.info("server started", { id, pid: child.pid, creation: creation?.kind ?? null });
     void this.#tellEnd(id, child);
     return {
       id,
@@ -99,4 +105,9 @@ export class Launcher {
       if (log !== null) closeSync(log);
     }
   }
+}
+
+function creationArguments(creation: Creation | null): readonly string[] {
+  if (creation === null) return [];
+  return [`--${creation.kind}`, String(creation.servers), "--cluster-id", creation.clusterId];
 }

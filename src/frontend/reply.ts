@@ -1,5 +1,5 @@
 /** What the frontend answers. */
-import { describeError, RaftKvError, type ErrorCode } from "../base/errors.ts";
+import { describeError, type ErrorCode, type RaftKvError } from "../base/errors.ts";
 import type { WireCode, WireReply } from "../rpc/wire.ts";
 
 export type Reply = Partial<WireReply>;
@@ -21,6 +21,7 @@ const WIRE_CODES: Readonly<Record<ErrorCode, WireCode>> = {
   noCluster: "NO_CLUSTER",
   failedPrecondition: "FAILED_PRECONDITION",
   corruption: "INTERNAL",
+  diskFull: "UNAVAILABLE",
   io: "INTERNAL",
   internal: "INTERNAL",
 };
@@ -30,16 +31,12 @@ export function failure(code: WireCode, error: string): Reply {
   return { wrongLeader: LEADERLESS.has(code), error, code };
 }
 
-/** A call to a leader that failed with what was thrown. */
-export function failureOf(error: unknown): Reply {
-  return failure(wireCodeOf(error), describeError(error));
+/** A call that could not even be sent to a leader. */
+export function failureOf(error: RaftKvError): Reply {
+  return failure(WIRE_CODES[error.code], describeError(error));
 }
 
 /** An administrative call that failed: leaders have no part in it. */
 export function refusalOf(error: RaftKvError): Reply {
   return { wrongLeader: false, error: describeError(error), code: WIRE_CODES[error.code] };
-}
-
-function wireCodeOf(error: unknown): WireCode {
-  return error instanceof RaftKvError ? WIRE_CODES[error.code] : "INTERNAL";
 }

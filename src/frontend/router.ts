@@ -10,6 +10,7 @@
  * if no later attempt is served, that is what the caller is told (C2).
  */
 import { randomBytes } from "node:crypto";
+import { RaftKvError } from "../base/errors.ts";
 import { parseKey, parsePut, parseRequestId, type TextLimits } from "../rpc/arguments.ts";
 import type { GetKey, KeyValue, ServerStatus } from "../rpc/wire.ts";
 import {
@@ -80,14 +81,15 @@ export class Router {
     for (const wake of this.#onState) wake();
   }
 
-  /** Never rejects: every failure is in the reply. `callerMs`: until the caller gives up, null: never. */
+  /** Every failure is in the reply; it rejects for a bug alone. `callerMs`: until the caller gives up, null: never. */
   async put(message: KeyValue, callerMs: number | null): Promise<Reply> {
     const { key, value, clientId, requestId } = message;
     try {
       // Whatever name a client gives the call as if it were a frontend, here it gets ours.
       parsePut({ ...message, routerId: 0, routerCall: 0 }, this.#options.limits);
     } catch (error) {
-      return failureOf(error);
+      if (error instanceof RaftKvError) return failureOf(error);
+      throw error;
     }
     this.#calls += 1;
     const request = {
@@ -113,7 +115,8 @@ export class Router {
       parseKey(key, this.#options.limits);
       parseRequestId(message);
     } catch (error) {
-      return failureOf(error);
+      if (error instanceof RaftKvError) return failureOf(error);
+      throw error;
     }
     return this.#admit(callerMs, {
       bytes: key.length,
@@ -154,6 +157,7 @@ export class Router {
     const link = await this.#settledLink(deadline);
     if (link === null) return this.#noLink(budgetMs);
     let doubtful = false;
+    let reason: string | null = null;
     let pauseMs = 0;
     while (remainingMs(deadline) > 0) {
       const leader = await link.waitForLeader(deadline);
@@ -165,11 +169,14 @@ export class Router {
         return outcome.reply;
       }
       doubtful ||= outcome.doubtful;
+      reason = outcome.reason ?? reason;
       link.lost(leader);
       await Bun.sleep(Math.min(pauseMs, remainingMs(deadline)));
       pauseMs = Math.min(MAX_PAUSE_MS, Math.max(FIRST_PAUSE_MS, pauseMs * 2));
     }
-    return unserved(doubtful, link.closed, budgetMs);
+    if (link.closed) return unserved(doubtful, "the cluster was replaced or stopped");
+    const said = reason === null ? "" : `; the last one said: ${reason}`;
+    return unserved(doubtful, `no leader served the call within ${Math.round(budgetMs)} ms${said}`);
   }
 
   /** The link to the cluster once it is settled whether there is one; null when there is none in time. */
@@ -222,10 +229,7 @@ export function budgetMs(callerMs: number | null, requestTimeoutMs: number): num
   return Math.min(Math.max(0, callerMs - marginMs), MAX_BUDGET_MS);
 }
 
-function unserved(doubtful: boolean, replaced: boolean, budgetMs: number): Reply {
-  const why = replaced
-    ? "the cluster was replaced or stopped"
-    : `no leader answered within ${Math.round(budgetMs)} ms`;
+function unserved(doubtful: boolean, why: string): Reply {
   return doubtful
     ? failure("UNKNOWN_OUTCOME", `outcome unknown: ${why}; the write may still take effect`)
     : failure("UNAVAILABLE", `${why}: nothing was done; see "raftkv status"`);

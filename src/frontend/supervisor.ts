@@ -1,6 +1,8 @@
 /**
- * Starts, finds and stops the server processes of one state directory. One thing at a time: whatever is
- * asked meanwhile waits its turn (F1). A server that dies stays dead until somebody asks for it.
+ * Starts, finds, replaces and stops the server processes of one state directory. One thing at a time:
+ * whatever is asked meanwhile waits its turn (F1). But a server that StartServer has launched is waited for
+ * outside of any turn (pending-starts.ts), so that several get ready at the same time. A server that dies
+ * stays dead until somebody asks for it.
  *
  * StartRaft goes in this order, so that a crash in between never leaves an old or a mixed cluster:
  *   1. see that the new servers' ports are ours to take     (if not: nothing has happened)
@@ -8,6 +10,10 @@
  *   3. replace the record by one that says "starting"        (from here on the old cluster is gone)
  *   4. erase the old servers' files, start the new ones, wait for all of them and one leader
  *   5. replace the record by one that says "started"         (from here on the new cluster exists)
+ *
+ * ReplaceServer is for a server that lost its disk or refuses what is there. Its files are set aside
+ * (replaced-server.ts), then it is launched with --rejoin: the new process asks every other server for its
+ * term before it makes itself anew (src/server/rejoin.ts), and does nothing unless all of them answer.
  */
 import { randomUUID } from "node:crypto";
 import { RaftKvError } from "../base/errors.ts";
@@ -19,11 +25,13 @@ import { readClusterRecord, writeClusterRecord } from "./cluster-record.ts";
 import { MAX_SERVERS, NO_CLUSTER_MESSAGE, type Cluster, type ClusterState } from "./cluster.ts";
 import { findRecordless } from "./found-cluster.ts";
 import type { FrontendLock } from "./frontend-lock.ts";
-import { Launcher, type LaunchedServer } from "./launcher.ts";
-import { isPortTaken, portHolder } from "./listening-port.ts";
+import { Launcher, type Creation, type LaunchedServer } from "./launcher.ts";
 import { eraseServers } from "./old-servers.ts";
+import { PendingStarts, type PendingStart } from "./pending-starts.ts";
 import { ProcessTable } from "./process-table.ts";
-import { hasOneLeader, isReady, STATUS_TIMEOUT_MS } from "./readiness.ts";
+import { STATUS_TIMEOUT_MS, waitForLeader, waitUntilReady } from "./readiness.ts";
+import { setServerAside } from "./replaced-server.ts";
+import { ServerPorts } from "./server-ports.ts";
 import { deadlineIn, remainingMs, waitUntil, type Deadline } from "./waiting.ts";
 
 /** In milliseconds. */
@@ -48,6 +56,10 @@ const TIMINGS: SupervisorTimings = {
 const MIN_START_MS = 3000;
 /** How long a server that is there and does not answer is given to answer or to be gone. */
 const DOUBT_MS = 1000;
+/** With fewer servers a majority does not outlive the loss of one disk. */
+const MIN_REPLACEABLE = 3;
+/** How long the others may take to say that they are there when a server is to be replaced. */
+const WITNESS_TIMEOUT_MS = 3000;
 
 export interface SupervisorOptions {
   readonly fs: FileSystem;
@@ -76,16 +88,22 @@ export class Supervisor {
   readonly #options: SupervisorOptions;
   readonly #timings: SupervisorTimings;
   readonly #processes: ProcessTable;
+  readonly #ports: ServerPorts;
   readonly #launcher: Launcher;
+  readonly #starts: PendingStarts;
+  /** Aborted when the supervisor stops. */
+  readonly #stop = new AbortController();
   #cluster: Cluster | null = null;
   #last: Promise<unknown> = Promise.resolve();
-  #stopping = false;
 
   constructor(options: SupervisorOptions) {
     this.#options = options;
     this.#timings = { ...TIMINGS, ...options.timings };
     this.#processes = new ProcessTable(options.stateDirectory);
+    this.#ports = new ServerPorts(options);
     this.#launcher = new Launcher(options);
+    const { addressOf } = options;
+    this.#starts = new PendingStarts({ processes: this.#processes, ports: this.#ports, addressOf });
   }
 
   /** The cluster as `adopt` or startRaft left it; its servers may run or not. */
@@ -115,26 +133,29 @@ export class Supervisor {
 
   /**
    * Starts a server of the cluster with the state it left; resolves when it serves. One that runs, even
-   * stopped, is left as it is. Rejects with RaftKvError as startRaft, and "noCluster".
+   * stopped, is left as it is, and one that is just being started is waited for. Rejects with RaftKvError as
+   * startRaft, and "noCluster".
    */
-  startServer(id: ServerId): Promise<void> {
-    return this.#inTurn(async () => {
-      const deadline = deadlineIn(this.#timings.startServerMs);
-      const cluster = this.#clusterWith(id);
-      await this.#options.lock.take();
-      const link = new ClusterLink(cluster, this.#options.addressOf);
-      try {
-        if (await this.#runs(link, id)) return;
-        await this.#waitForPorts([id]);
-        const launched = this.#launcher.launch(id, null);
-        await this.#waitUntilReady(link, launched, deadline).catch(async (error: unknown) => {
-          await this.#processes.end(launched, 0);
-          throw error;
-        });
-      } finally {
-        link.close();
-      }
-    });
+  async startServer(id: ServerId): Promise<void> {
+    const start = await this.#inTurn(() => this.#startServer(id));
+    await start?.ready;
+  }
+
+  /**
+   * Starts a server of the cluster that is not running anew, without the state it left, which is set aside;
+   * resolves when it serves, to the directory where its old files are (null: there were none). It catches up
+   * then, and votes again once it has. Rejects with RaftKvError as startServer, and "failedPrecondition"
+   * with nothing changed when the server runs, or when any other does not.
+   */
+  async replaceServer(id: ServerId): Promise<string | null> {
+    const { start, aside } = await this.#inTurn(() => this.#replaceServer(id));
+    try {
+      await start.ready;
+    } catch (error) {
+      if (aside === null || !(error instanceof RaftKvError)) throw error;
+      throw new RaftKvError(error.code, `${error.message}; its old files are in ${aside}`, { cause: error });
+    }
+    return aside;
   }
 
   /**
@@ -166,9 +187,11 @@ export class Supervisor {
    * frontend's. Nothing can be started afterwards.
    */
   stopAll(): Promise<void> {
-    this.#stopping = true;
+    const reason = new RaftKvError("unavailable", "the frontend is stopping");
+    this.#stop.abort(reason);
     return this.#enqueue(async () => {
       this.#settle(null);
+      await this.#starts.giveUp(reason);
       if (this.#options.lock.isOurs) await this.#processes.endAll(this.#timings.graceMs);
     });
   }
@@ -176,7 +199,7 @@ export class Supervisor {
   /** As #enqueue, unless the supervisor is stopping by then. */
   #inTurn<T>(run: () => Promise<T>): Promise<T> {
     return this.#enqueue(() => {
-      this.#checkGoingOn();
+      this.#stop.signal.throwIfAborted();
       return run();
     });
   }
@@ -191,10 +214,6 @@ export class Supervisor {
   #settle(cluster: Cluster | null): void {
     this.#cluster = cluster;
     this.#options.onState(cluster === null ? { kind: "none" } : { kind: "running", cluster });
-  }
-
-  #checkGoingOn(): void {
-    if (this.#stopping) throw new RaftKvError("unavailable", "the frontend is stopping");
   }
 
   #checkSize(servers: number): void {
@@ -225,18 +244,84 @@ export class Supervisor {
     );
   }
 
+  /** The start that was found or made; null when the server runs. */
+  async #startServer(id: ServerId): Promise<PendingStart | null> {
+    const cluster = this.#clusterWith(id);
+    await this.#options.lock.take();
+    const pending = this.#starts.get(id);
+    // A process that has ended meanwhile gets nobody a server: that start has only not been told yet.
+    if (pending?.server.ending() === null) return pending;
+    await pending?.ready.catch(() => {});
+    const link = new ClusterLink(cluster, this.#options.addressOf);
+    try {
+      if (await this.#runs(link, id)) return null;
+      await this.#ports.waitUntilFree([id], this.#timings.portMs);
+      return this.#launch(id, cluster, null);
+    } finally {
+      link.close();
+    }
+  }
+
+  async #replaceServer(
+    id: ServerId,
+  ): Promise<{ readonly start: PendingStart; readonly aside: string | null }> {
+    const { fs, stateDirectory, lock, addressOf, logger } = this.#options;
+    const cluster = this.#clusterWith(id);
+    if (cluster.servers < MIN_REPLACEABLE) {
+      const why = `in a cluster of ${cluster.servers} nobody else is sure to have what it had`;
+      throw new RaftKvError("failedPrecondition", `server ${id} cannot be replaced: ${why}`);
+    }
+    await lock.take();
+    const link = new ClusterLink(cluster, addressOf);
+    try {
+      if (this.#starts.get(id) !== null || (await this.#runs(link, id))) {
+        throw new RaftKvError(
+          "failedPrecondition",
+          `server ${id} runs: stop it first, if it is to be replaced`,
+        );
+      }
+      await this.#ports.waitUntilFree([id], this.#timings.portMs);
+      await this.#checkWitnesses(link, id);
+    } finally {
+      link.close();
+    }
+    const aside = await setServerAside(fs, stateDirectory, id, new Date());
+    logger.info("server is replaced", { id, oldFiles: aside });
+    return { start: this.#launch(id, cluster, { kind: "rejoin", ...cluster }), aside };
+  }
+
+  /** Nothing is to be set aside for a replacement that the new process would refuse. */
+  async #checkWitnesses(link: ClusterLink, id: ServerId): Promise<void> {
+    const statuses = await link.statuses(WITNESS_TIMEOUT_MS);
+    const silent = statuses.flatMap((status, other) => (status === null && other !== id ? [other] : []));
+    if (silent.length === 0) return;
+    const who = silent.length === 1 ? `server ${silent[0]} does` : `servers ${silent.join(", ")} do`;
+    const what = `server ${id} can be replaced only while every other server runs, and ${who} not answer`;
+    throw new RaftKvError("failedPrecondition", `${what}: nothing was changed`);
+  }
+
+  #launch(id: ServerId, cluster: Cluster, creation: Creation | null): PendingStart {
+    const launched = this.#launcher.launch(id, creation);
+    return this.#starts.add(launched, cluster, deadlineIn(this.#timings.startServerMs));
+  }
+
   /** Steps 1 to 3 of StartRaft. When it rejects, the old cluster is what it was, save that servers may be dead. */
   async #endOldCluster(next: Cluster): Promise<void> {
     const { fs, stateDirectory, onState } = this.#options;
+    const { portMs } = this.#timings;
     const ids = serverIds(next);
     const running = new Set((await this.#processes.find()).map(({ id }) => id));
-    await this.#waitForPorts(ids.filter((id) => !running.has(id)));
+    await this.#ports.waitUntilFree(
+      ids.filter((id) => !running.has(id)),
+      portMs,
+    );
     const old = this.#cluster;
     onState({ kind: "changing" });
     try {
+      await this.#starts.giveUp(new RaftKvError("unavailable", "a fresh cluster is started by StartRaft"));
       // Their state is about to be erased: there is nothing that a clean end could save.
       await this.#processes.endAll(0);
-      await this.#waitForPorts(ids);
+      await this.#ports.waitUntilFree(ids, portMs);
       await writeClusterRecord(fs, stateDirectory, { ...next, state: "starting" });
     } catch (error) {
       this.#settle(old);
@@ -248,12 +333,15 @@ export class Supervisor {
   async #createCluster(cluster: Cluster, deadline: Deadline): Promise<void> {
     const { fs, stateDirectory, addressOf } = this.#options;
     const link = new ClusterLink(cluster, addressOf);
+    const watch = { link, ports: this.#ports, deadline, signal: this.#stop.signal };
     const launched: LaunchedServer[] = [];
     try {
       await eraseServers(fs, stateDirectory);
-      for (const id of serverIds(cluster)) launched.push(this.#launcher.launch(id, cluster));
-      await Promise.all(launched.map((server) => this.#waitUntilReady(link, server, deadline)));
-      await this.#waitForLeader(link, launched, deadline);
+      for (const id of serverIds(cluster)) {
+        launched.push(this.#launcher.launch(id, { kind: "bootstrap", ...cluster }));
+      }
+      await Promise.all(launched.map((server) => waitUntilReady(server, watch)));
+      await waitForLeader(launched, watch);
       await writeClusterRecord(fs, stateDirectory, { ...cluster, state: "started" });
       this.#settle(cluster);
     } catch (error) {
@@ -263,52 +351,6 @@ export class Supervisor {
     } finally {
       link.close();
     }
-  }
-
-  /** Rejects when it ends instead, or is not ready in time; it is not stopped then. */
-  async #waitUntilReady(link: ClusterLink, server: LaunchedServer, deadline: Deadline): Promise<void> {
-    const { hosts, portOf } = this.#options;
-    const ready = await waitUntil(deadline, async () => {
-      this.#checkGoingOn();
-      await this.#checkRuns(server);
-      return (await isPortTaken(hosts, portOf(server.id))) && isReady(link, server);
-    });
-    if (ready) return;
-    const what = `server ${server.id} (process ${server.pid}) did not serve ${link.client(server.id).address} in time`;
-    throw new RaftKvError("unavailable", `${what}: ${await server.lastWords()}`);
-  }
-
-  /** Throws RaftKvError "failedPrecondition" with the reason when the server has ended. */
-  async #checkRuns(server: LaunchedServer): Promise<void> {
-    const ending = server.ending();
-    if (ending === null) return;
-    const { hosts, portOf } = this.#options;
-    const port = portOf(server.id);
-    const isTaken = await isPortTaken(hosts, port);
-    const note = isTaken ? `; port ${port} is in use${await byHolder(port)}` : "";
-    const what = `server ${server.id} ${ending}: ${await server.lastWords()}${note}`;
-    throw new RaftKvError("failedPrecondition", what);
-  }
-
-  /** Rejects when one of the servers ends, or there is no leader in time. */
-  async #waitForLeader(
-    link: ClusterLink,
-    launched: readonly LaunchedServer[],
-    deadline: Deadline,
-  ): Promise<void> {
-    const elected = await waitUntil(deadline, async () => {
-      this.#checkGoingOn();
-      await Promise.all(launched.map((server) => this.#checkRuns(server)));
-      return hasOneLeader(await link.statuses(STATUS_TIMEOUT_MS));
-    });
-    if (elected) return;
-    const statuses = await link.statuses(STATUS_TIMEOUT_MS);
-    const said = statuses.map((status, id) =>
-      status === null
-        ? `server ${id} does not answer`
-        : `server ${id} is ${status.role} of term ${status.term}`,
-    );
-    throw new RaftKvError("unavailable", `no leader was elected in time: ${said.join(", ")}`);
   }
 
   /**
@@ -326,29 +368,6 @@ export class Supervisor {
     });
     return !gone;
   }
-
-  /** A port is free a moment after its last owner is gone; one that stays taken is somebody else's. */
-  async #waitForPorts(ids: readonly ServerId[]): Promise<void> {
-    const { hosts, portOf } = this.#options;
-    await Promise.all(
-      ids.map(async (id) => {
-        const port = portOf(id);
-        const isFree = await waitUntil(
-          deadlineIn(this.#timings.portMs),
-          async () => !(await isPortTaken(hosts, port)),
-        );
-        if (isFree) return;
-        const what = `port ${port} of server ${id} is in use${await byHolder(port)}`;
-        throw new RaftKvError("failedPrecondition", `${what}: free it, or change base_port`);
-      }),
-    );
-  }
-}
-
-/** " by process 7 (nginx)" where the system tells who listens on the port, else nothing. */
-async function byHolder(port: number): Promise<string> {
-  const holder = await portHolder(port);
-  return holder === null ? "" : ` by process ${holder.pid} (${holder.name})`;
 }
 
 function serverIds({ servers }: Cluster): readonly ServerId[] {

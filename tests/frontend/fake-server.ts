@@ -13,6 +13,8 @@ export interface FakePlan {
   readonly basePort: number;
   /** This one says so and ends instead of serving. */
   readonly failing?: number;
+  /** These serve once there is a file `go` in the state directory. */
+  readonly held?: readonly number[];
   /** This one never serves. */
   readonly mute?: number;
   /** This one ends once it was seen to serve, before anybody leads. */
@@ -33,18 +35,19 @@ function fail(message: string): never {
   process.exit(1);
 }
 
-interface Bootstrap {
+interface Creation {
   readonly servers: number;
   readonly clusterId: string;
 }
 
 /** The id of the cluster that the server's state file names; it is made first if the server is new. */
-function clusterOf(stateFile: string, serverId: number, bootstrap: Bootstrap | null): string {
-  if (bootstrap !== null) {
+function clusterOf(stateFile: string, serverId: number, creation: Creation | null): string {
+  if (creation !== null) {
     if (existsSync(stateFile)) fail(`${stateFile} exists already`);
-    const servers = Array.from({ length: bootstrap.servers }, (_, id) => id);
-    const identity = { clusterId: bootstrap.clusterId, serverId, servers };
-    writeFileSync(stateFile, encodeStateFile({ identity, hardState: INITIAL_HARD_STATE }));
+    const servers = Array.from({ length: creation.servers }, (_, id) => id);
+    const identity = { clusterId: creation.clusterId, serverId, servers };
+    const state = { identity, hardState: INITIAL_HARD_STATE, logReaches: null };
+    writeFileSync(stateFile, encodeStateFile(state));
   }
   if (!existsSync(stateFile)) fail(`${stateFile} does not exist: the server has no state`);
   return String(JSON.parse(readFileSync(stateFile, "utf8")).clusterId);
@@ -58,6 +61,7 @@ async function serve(): Promise<void> {
       id: option,
       "state-dir": option,
       bootstrap: option,
+      rejoin: option,
       "cluster-id": option,
     },
   });
@@ -68,8 +72,9 @@ async function serve(): Promise<void> {
   });
   if (plan.failing === id) fail(`server ${id} was told to fail`);
   const newId = values["cluster-id"];
-  const bootstrap = newId === undefined ? null : { servers: Number(values.bootstrap), clusterId: newId };
-  const clusterId = clusterOf(`${values["state-dir"]}/server_${id}.json`, id, bootstrap);
+  const size = Number(values.bootstrap ?? values.rejoin);
+  const creation = newId === undefined ? null : { servers: size, clusterId: newId };
+  const clusterId = clusterOf(`${values["state-dir"]}/server_${id}.json`, id, creation);
   const leads = id === 0 && plan.dying === undefined;
   let timesAsked = 0;
   const server = new RpcServer();
@@ -91,7 +96,11 @@ async function serve(): Promise<void> {
     },
     AppendEntries: unused,
     RequestVote: unused,
+    InstallSnapshot: unused,
+    TakeSnapshot: unused,
+    ReadSnapshot: unused,
   });
+  while (plan.held?.includes(id) === true && !existsSync(`${values["state-dir"]}/go`)) await Bun.sleep(10);
   if (plan.mute === id) setInterval(() => {}, 1000);
   else await server.listen(["127.0.0.1", "::1"], plan.basePort + id).catch((error) => fail(error.message));
 }

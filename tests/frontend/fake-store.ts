@@ -34,6 +34,9 @@ export class FakeStore {
       GetState: never,
       AppendEntries: never,
       RequestVote: never,
+      InstallSnapshot: never,
+      TakeSnapshot: never,
+      ReadSnapshot: never,
       Status: () => this.#status(),
       Get: (get) => this.onGet(get),
       Put: (put) => {

@@ -6,6 +6,7 @@ import { parseConfig, type Config } from "../../src/config/config.ts";
 import { startFrontend, type Frontend } from "../../src/frontend/frontend.ts";
 import { RpcClient } from "../../src/rpc/rpc-client.ts";
 import { freePorts } from "../cluster/free-ports.ts";
+import { waitFor } from "../cluster/waiting.ts";
 import { FAKE_COMMAND, Supervised } from "./supervised.ts";
 
 setDefaultTimeout(90_000);
@@ -142,6 +143,32 @@ test("F4: --start makes a cluster once; the next frontend brings the recorded on
     clusterId,
     [true, true],
   ]);
+});
+
+test("--start on a cluster that is there starts its servers side by side, not one after the other", async () => {
+  await (await start(3)).stop();
+  running.length = 0;
+  supervised.plan({ held: [0, 1, 2] });
+  const restart = start(3);
+  await waitFor("three processes", async () => (await supervised.pids()).size === 3);
+  await supervised.release();
+  await restart;
+  const { members } = await client.call("Status", {}, PATIENT_MS);
+  expect(members.map(({ reachable }) => reachable)).toEqual([true, true, true]);
+});
+
+test("ReplaceServer says in its answer where the old files are, or why it did nothing", async () => {
+  await start(3);
+  const { stateDirectory } = supervised;
+  await supervised.kill(1);
+  const reply = await client.call("ReplaceServer", { arg: 1 }, PATIENT_MS);
+  expect(reply).toMatchObject({ wrongLeader: false, error: "", code: "OK" });
+  expect(reply.value.toString()).toStartWith(`${stateDirectory}/server_1.replaced-`);
+  expect(await client.call("ReplaceServer", { arg: 1 }, PATIENT_MS)).toMatchObject({
+    wrongLeader: false,
+    error: "server 1 runs: stop it first, if it is to be replaced",
+    code: "FAILED_PRECONDITION",
+  });
 });
 
 test("P7: --start erases nothing when the record is lost: the state files tell the cluster", async () => {

@@ -195,6 +195,35 @@ describe("outcomes", () => {
     expect(meaning(await routerTo(fakes).put(putOf(), PATIENT_MS))).toEqual(UNKNOWN);
   });
 
+  test("P6: a leader that can serve no write says why, and the caller is told; one that can is found", async () => {
+    await using fakes = await FakeCluster.start(2);
+    const leader = fakes.store(0);
+    leader.lead(1);
+    leader.onPut = async () => ({ code: "UNAVAILABLE", error: "the disk is full; nothing was written" });
+    const router = routerTo(fakes);
+    const reply = await router.put(putOf(), BRIEF_MS);
+    expect(meaning(reply)).toEqual(UNAVAILABLE);
+    expect(reply.error).toContain("the last one said: the disk is full; nothing was written");
+    const { length } = leader.puts;
+    const later = router.put(putOf(), PATIENT_MS);
+    await waitFor("another attempt", () => leader.puts.length > length);
+    leader.role = "follower";
+    fakes.store(1).lead(2);
+    expect(meaning(await later)).toEqual(SERVED);
+  });
+
+  test("a bug is no answer: the call rejects, and whoever serves it ends the process", async () => {
+    const broken = {
+      ...limits,
+      get maxKeyBytes(): number {
+        throw new TypeError("a bug");
+      },
+    };
+    const router = new Router({ addressOf: () => "", limits: broken, requestTimeoutMs: PATIENT_MS });
+    await expect(router.put(putOf(), PATIENT_MS)).rejects.toThrow(TypeError);
+    await expect(router.get(getOf(), PATIENT_MS)).rejects.toThrow(TypeError);
+  });
+
   test("without a leader a call ends in its time, and nothing was done", async () => {
     await using fakes = await FakeCluster.start(3);
     const router = routerTo(fakes);

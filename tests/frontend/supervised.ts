@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { ClusterState } from "../../src/frontend/cluster.ts";
@@ -62,6 +62,11 @@ export class Supervised implements AsyncDisposable {
       // A busy machine may take long to start a process; a test that waits for a time to pass sets its own.
       timings: { startRaftMs: 40_000, startServerMs: 40_000, ...timings },
     });
+  }
+
+  /** Lets servers serve that are held. */
+  async release(): Promise<void> {
+    await writeFile(join(this.stateDirectory, "go"), "");
   }
 
   /** The pids of the servers that run, by id. */
