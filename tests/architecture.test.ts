@@ -21,7 +21,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   server: ["base", "observability", "config", "raft", "kv", "storage", "node", "rpc"],
   frontend: ["base", "observability", "config", "raft", "kv", "storage", "rpc"],
   sim: ["base", "raft", "kv", "storage", "node"],
-  cli: ["base", "observability", "config", "rpc", "server", "frontend", "sim"],
+  cli: ["base", "observability", "config", "raft", "kv", "storage", "rpc", "server", "frontend", "sim"],
   "main.ts": ["base", "observability", "cli"],
 };
 

@@ -4,24 +4,35 @@ import { hasOption } from "./argument-check.ts";
 import type { Command } from "./command.ts";
 import { failureOf } from "./failure.ts";
 import { getCommand } from "./get.ts";
+import { inspectCommand } from "./inspect.ts";
 import { modeCommand } from "./mode.ts";
 import { putCommand } from "./put.ts";
+import { replaceCommand } from "./replace.ts";
 import { answered, type CommandResult } from "./result.ts";
 import { simulateWorkerCommand } from "./simulate-worker.ts";
 import { simulateCommand } from "./simulate.ts";
 import { WORKER_COMMAND } from "./simulation/protocol.ts";
+import { snapshotRestoreCommand } from "./snapshot-restore.ts";
+import { snapshotSaveCommand } from "./snapshot-save.ts";
+import { snapshotCommand } from "./snapshot.ts";
 import { startServerCommand } from "./start-server.ts";
 import { startCommand } from "./start.ts";
 import { statusCommand } from "./status.ts";
 import { UsageError } from "./usage-error.ts";
 import { versionCommand } from "./version.ts";
 
+/** By the words that call it. */
 const SUBCOMMANDS: ReadonlyMap<string, Command> = new Map([
   ["put", putCommand],
   ["get", getCommand],
   ["status", statusCommand],
   ["start", startCommand],
   ["start-server", startServerCommand],
+  ["replace", replaceCommand],
+  ["snapshot", snapshotCommand],
+  ["snapshot save", snapshotSaveCommand],
+  ["snapshot restore", snapshotRestoreCommand],
+  ["inspect", inspectCommand],
   ["simulate", simulateCommand],
   [WORKER_COMMAND, simulateWorkerCommand],
   ["version", versionCommand],
@@ -43,22 +54,30 @@ export async function runCommandLine(rawArgs: readonly string[]): Promise<Comman
   }
 }
 
-/** A subcommand is the first word; its options come after it. */
+/** A subcommand is the first word or two; its options come after it. */
 function choose(rawArgs: readonly string[]): { readonly command: Command; readonly rest: readonly string[] } {
   const [first] = rawArgs;
   if (first === undefined || first.startsWith("-")) return { command: modeCommand, rest: rawArgs };
   if (first === "help") return { command: choose(rawArgs.slice(1)).command, rest: ["--help"] };
-  const command = SUBCOMMANDS.get(first);
-  if (command !== undefined) return { command, rest: rawArgs.slice(1) };
+  for (const words of [2, 1]) {
+    const command = SUBCOMMANDS.get(rawArgs.slice(0, words).join(" "));
+    if (command !== undefined) return { command, rest: rawArgs.slice(words) };
+  }
   const names = [...SUBCOMMANDS].flatMap(([name, { meta }]) => (meta.hidden === true ? [] : [name]));
   throw new UsageError(`unknown subcommand ${JSON.stringify(first)}: there are ${names.join(", ")}`);
 }
 
 async function usage(command: Command): Promise<string> {
   const { meta, args } = command;
-  if (command !== modeCommand) return trimLines(await renderUsage({ meta, args }));
-  const subCommands = Object.fromEntries([...SUBCOMMANDS].map(([name, { meta }]) => [name, { meta }]));
-  return trimLines(await renderUsage({ meta, args, subCommands }));
+  const prefix = command === modeCommand ? "" : `${meta.name.slice("raftkv ".length)} `;
+  const subCommands = Object.fromEntries(
+    [...SUBCOMMANDS]
+      .filter(([words]) => words.startsWith(prefix))
+      .map(([words, { meta: ofSubCommand }]) => [words.slice(prefix.length), { meta: ofSubCommand }]),
+  );
+  const hasNone = Object.keys(subCommands).length === 0;
+  const text = await renderUsage({ meta, args, ...(hasNone ? {} : { subCommands }) });
+  return trimLines(meta.details === undefined ? text : `${text.trimEnd()}\n\n${meta.details}`);
 }
 
 function trimLines(text: string): string {

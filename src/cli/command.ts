@@ -11,6 +11,8 @@ export const JSON_OPTION = {
 export interface CommandMeta {
   readonly name: string;
   readonly description: string;
+  /** What its own --help says beyond that, in whole sentences. */
+  readonly details?: string;
   /** Not for people: no list of commands names it. */
   readonly hidden?: true;
 }

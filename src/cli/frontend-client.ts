@@ -52,8 +52,14 @@ export async function askFrontEnd<Response>(
 export function served(reply: WireReply): WireReply {
   if (reply.code === "OK" && reply.error === "" && !reply.wrongLeader) return reply;
   // A frontend that knows no codes says what happened with `wrongLeader` alone.
-  const code = reply.code === "OK" ? (reply.wrongLeader ? "unavailable" : "internal") : CODES[reply.code];
+  const code =
+    reply.code === "OK" ? (reply.wrongLeader ? "unavailable" : "internal") : errorCodeOf(reply.code);
   throw new RaftKvError(code, reply.error === "" ? "the frontend gave no reason" : reply.error);
+}
+
+/** What a code of the wire is called in our errors. */
+export function errorCodeOf(code: Exclude<WireCode, "OK">): ErrorCode {
+  return CODES[code];
 }
 
 const CODES: Readonly<Record<Exclude<WireCode, "OK">, ErrorCode>> = {

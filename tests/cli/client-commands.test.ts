@@ -15,6 +15,9 @@ function server(id: number, role: string, term: number): ServerStatus {
     commitIndex: 12,
     lastApplied: 12,
     lastLogIndex: 13,
+    snapshotIndex: 5 * id,
+    firstLogIndex: 1,
+    diskFull: id === 0,
     keys: 4,
     pid: 4000 + id,
     version: "dev",
@@ -106,10 +109,10 @@ test("status shows who leads in the highest term, and who cannot be reached", as
   expect(table.exitCode).toBe(0);
   expect(table.stdout).toBe(`cluster c1, leader 1
 
-ID  ADDRESS         ROLE         TERM  COMMIT  APPLIED  KEYS   PID
- 0  127.0.0.1:9001  leader          2      12       12     4  4000
- 1  127.0.0.1:9002  leader *        3      12       12     4  4001
- 2  127.0.0.1:9003  unreachable     -       -        -     -     -
+ID  ADDRESS         ROLE               TERM  COMMIT  APPLIED  SNAPSHOT  KEYS   PID
+ 0  127.0.0.1:9001  leader, disk full     2      12       12         -     4  4000
+ 1  127.0.0.1:9002  leader *              3      12       12         5     4  4001
+ 2  127.0.0.1:9003  unreachable           -       -        -         -     -     -
 `);
   const document: unknown = JSON.parse(
     (await raftkv(["status", "--json", "--address", frontend.address])).stdout,
@@ -118,9 +121,9 @@ ID  ADDRESS         ROLE         TERM  COMMIT  APPLIED  KEYS   PID
     clusterId: "c1",
     leaderId: 1,
     members: [
-      { id: 0, reachable: true, role: "leader", term: 2, pid: 4000 },
-      { id: 1, reachable: true, role: "leader", term: 3, pid: 4001 },
-      { id: 2, reachable: false, role: null, term: null, pid: null },
+      { id: 0, reachable: true, role: "leader", term: 2, pid: 4000, snapshotIndex: 0, diskFull: true },
+      { id: 1, reachable: true, role: "leader", term: 3, pid: 4001, snapshotIndex: 5, diskFull: false },
+      { id: 2, reachable: false, role: null, term: null, pid: null, snapshotIndex: null, diskFull: null },
     ],
   });
 });
@@ -158,6 +161,23 @@ test("start and start-server pass their number on and report the frontend's answ
     '{"error":{"code":"failedPrecondition","message":"server 7 is not in the cluster"}}\n',
   );
   expect(json.stderr).toBe("");
+});
+
+test("replace says where the old files are, or why nothing was done", async () => {
+  await using frontend = await fakeFrontend({
+    ReplaceServer: async ({ arg }) => {
+      if (arg === 2) return { error: "server 2 runs: stop it first", code: "FAILED_PRECONDITION" };
+      return { value: encodeText(arg === 1 ? "/state/server_1.replaced-now" : "") };
+    },
+  });
+  const at = ["--address", frontend.address];
+  const kept =
+    "server 1 has been replaced and catches up; its old files are in /state/server_1.replaced-now\n";
+  expect(await raftkv(["replace", "1", ...at])).toEqual({ exitCode: 0, stdout: kept, stderr: "" });
+  const without = await raftkv(["replace", "0", "--json", ...at]);
+  expect(without).toEqual({ exitCode: 0, stdout: '{"ok":true,"id":0,"oldFiles":null}\n', stderr: "" });
+  const refused = await raftkv(["replace", "2", ...at]);
+  expect(refused).toEqual({ exitCode: 1, stdout: "", stderr: "raftkv: server 2 runs: stop it first\n" });
 });
 
 test("C2: a put whose outcome is unknown is not reported as failed for certain", async () => {

@@ -12,6 +12,7 @@ export async function fakeFrontend(handlers: Partial<Handlers<"FrontEnd">>): Pro
   server.add("FrontEnd", {
     StartRaft: missing,
     StartServer: missing,
+    ReplaceServer: missing,
     Get: missing,
     Put: missing,
     Status: missing,

@@ -8,7 +8,7 @@ import { workingDirectory } from "./working-directory.ts";
 
 setDefaultTimeout(30_000);
 
-const SUBCOMMANDS = ["put", "get", "status", "start", "start-server", "simulate", "version"];
+const SUBCOMMANDS = ["put", "get", "status", "start", "start-server", "replace", "simulate", "version"];
 
 /** A command line that is wrong, and what the one line about it must hold. */
 const WRONG: readonly (readonly [args: string, says: string])[] = [
@@ -27,6 +27,7 @@ const WRONG: readonly (readonly [args: string, says: string])[] = [
   ["--config --json", "--config needs a value"],
   ["--json=yes", "--json takes no value"],
   ["--mode frontend --id 1", "--id is for --mode server only"],
+  ["--rejoin 3", "--rejoin is for --mode server only"],
   ["--cluster-id x", "--cluster-id is for --mode server only"],
   ["--start 0", "--start must be a whole number from 1 to"],
   ["--start three", "--start must be a whole number from 1 to"],
@@ -42,6 +43,12 @@ const WRONG: readonly (readonly [args: string, says: string])[] = [
   ["--mode server --id 0 --bootstrap 3", "--bootstrap and --cluster-id are given together"],
   ["--mode server --id 0 --bootstrap 3 --cluster-id a/b", "--cluster-id must be 1 to 64 letters"],
   ["--mode server --id 3 --bootstrap 3 --cluster-id a", "--id must be below --bootstrap"],
+  ["--mode server --id 0 --rejoin 3", "--rejoin and --cluster-id are given together"],
+  [
+    "--mode server --id 0 --rejoin 3 --bootstrap 3 --cluster-id a",
+    "--bootstrap is for a new cluster and --rejoin",
+  ],
+  ["--mode server --id 3 --rejoin 3 --cluster-id a", "--id must be below --rejoin"],
   ["put", "KEY is missing: raftkv put KEY VALUE"],
   ["put k", "VALUE is missing: raftkv put KEY VALUE"],
   ["put k v w", 'unexpected argument "w": raftkv put KEY VALUE'],
@@ -62,6 +69,8 @@ const WRONG: readonly (readonly [args: string, says: string])[] = [
   ["start -1", "unknown option -1"],
   ["start -- -1", "SERVERS must be a whole number from 1 to"],
   ["start-server x", "ID must be a whole number from 0 to"],
+  ["replace", "ID is missing: raftkv replace ID"],
+  ["replace -- -1", "ID must be a whole number from 0 to"],
   ["simulate --seeds 0", "--seeds must be a whole number from 1 to"],
   ["simulate --jobs none", "--jobs must be a whole number from 1 to 256"],
   ["simulate --from -1", "--from must be a whole number from 0 to"],

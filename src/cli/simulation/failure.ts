@@ -8,7 +8,7 @@ import { observeRun, replayCommand, seconds, type ObservedRun } from "./observed
 import { swarmArgument } from "./swarm-option.ts";
 
 /** How much the search for a smaller run may cost, in events of all its runs: about half a minute. */
-const MAX_SEARCH_EVENTS = 10_000_000;
+const MAX_SEARCH_EVENTS = 6_000_000;
 
 /** A run that violates a property. */
 export interface Failure {

@@ -61,7 +61,7 @@ class TellingEvents {
 const CALM = "calm: everything heals, and all must come to agree";
 const AGREED = "all agree";
 
-/** null: the event begins nothing. After the storm, a follower is taken away for a while, twice. */
+/** null: the event begins nothing. After the storm come the acts. */
 function phaseBegunBy({ who, what }: TraceEvent, current: string): string | null {
   if (who === "network" && what === "is calm from now on") return CALM;
   if (who === "cluster" && what === "has converged") return AGREED;
@@ -69,6 +69,8 @@ function phaseBegunBy({ who, what }: TraceEvent, current: string): string | null
     return `${who} is cut off and comes back: the leader must stay`;
   if (current.includes("cut off") && what === "is stopped")
     return `${who} is stopped and goes on: the leader must stay`;
+  if (what === "is left behind") return `${who} is left behind and comes back: it must get a snapshot`;
+  if (what === "leads with a full disk") return `${who} leads with a full disk: who has room must take over`;
   return null;
 }
 

@@ -21,7 +21,7 @@ export function describeCampaign(summary: CampaignSummary): readonly string[] {
     renderTable(["", ""], numbersOf(summary)).split("\n").slice(1).join("\n"),
     "",
     renderTable(
-      ["FAULT", "SEEDS", "INJECTED"],
+      ["FAULT", "SEEDS", "HAPPENED"],
       summary.tally.faults.map(({ kind, seeds, injected }) => [kind, seeds, injected]),
     ),
     ...describeProblems(summary.tally),

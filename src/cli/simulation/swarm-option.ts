@@ -37,9 +37,14 @@ const SWARM = z.strictObject({
   maxBatchEntries: atLeastOne(10_000),
   maxInflight: atLeastOne(1000),
   maxSegmentBytes: atLeastOne(1_000_000_000),
+  snapshot: z.strictObject({
+    everyEntries: z.int().min(0).max(1_000_000),
+    keepEntries: z.int().min(0).max(1_000_000),
+    maxChunkBytes: atLeastOne(1_000_000),
+  }),
 }) satisfies z.ZodType<Swarm>;
 
-const GROUPS = ["network", "disk"] as const;
+const GROUPS = ["network", "disk", "snapshot"] as const;
 
 /** The swarm that `text` makes of what `seed` draws. Throws UsageError. */
 export function parseSwarm(seed: number, text: string): Swarm {
