@@ -77,6 +77,7 @@ type Reduction = (swarm: Swarm) => readonly Swarm[];
 
 const SHORTEST_STORM_US = 250_000;
 const PLAIN_LATENCY_US = 1000;
+const PLAIN_CHUNK_BYTES = 100_000;
 /** The probabilities of NetworkFaults and DiskFaults. */
 const FAULTS: ReadonlySet<string> = new Set(["loss", "duplication", "delay", "fsyncError", "slow"]);
 
@@ -89,6 +90,7 @@ const REDUCTIONS: readonly Reduction[] = [
   (swarm) => withEach(swarm, "clockSkew", without(swarm.clockSkew)),
   ({ network, ...rest }) => plainer(network).map((network) => Object.assign({ network }, rest)),
   ({ disk, ...rest }) => plainer(disk).map((disk) => Object.assign({ disk }, rest)),
+  (swarm) => withEach(swarm, "snapshot", plainerSnapshots(swarm)),
   (swarm) => withEach(swarm, "maxBatchEntries", lower(swarm.maxBatchEntries)),
   (swarm) => withEach(swarm, "maxInflight", lower(swarm.maxInflight)),
 ];
@@ -132,4 +134,15 @@ function plainer<T extends NetworkFaults | DiskFaults>(trouble: T): readonly T[]
   if (trouble.latencyMaxUs <= PLAIN_LATENCY_US) return withoutOne;
   const latency = { latencyMinUs: PLAIN_LATENCY_US, latencyMaxUs: PLAIN_LATENCY_US };
   return [...withoutOne, Object.assign({}, trouble, latency)];
+}
+
+/** None at all; else no entry kept behind them, and the largest chunks. */
+function plainerSnapshots({ snapshot }: Swarm): readonly Swarm["snapshot"][] {
+  const { everyEntries, keepEntries, maxChunkBytes } = snapshot;
+  if (everyEntries === 0) return [];
+  return [
+    { everyEntries: 0, keepEntries: 0, maxChunkBytes: PLAIN_CHUNK_BYTES },
+    ...(keepEntries === 0 ? [] : [{ ...snapshot, keepEntries: 0 }]),
+    ...(maxChunkBytes >= PLAIN_CHUNK_BYTES ? [] : [{ ...snapshot, maxChunkBytes: PLAIN_CHUNK_BYTES }]),
+  ];
 }

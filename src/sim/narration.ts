@@ -1,16 +1,17 @@
 /** Puts the events of a trace into words, for whoever looks for the reason of a failure. */
-import type { Command } from "../kv/command.ts";
+import type { PeerReply, PeerRequest, SnapshotChunk } from "../node/peer-message.ts";
 import type { LogIndex } from "../raft/entry.ts";
-import type { Reply, Request } from "../raft/message.ts";
 import { formatEvent, type TraceEvent } from "./trace.ts";
 
-type Message = Request<Command> | Reply;
+type Message = PeerRequest | PeerReply;
 
 const MESSAGE_KINDS: readonly string[] = [
   "requestVote",
   "requestVoteReply",
   "appendEntries",
   "appendEntriesReply",
+  "snapshotChunk",
+  "snapshotChunkReply",
 ] satisfies readonly Message["kind"][];
 
 /** "appendEntries 2->0 arrives": how the network tells of a message. */
@@ -26,11 +27,17 @@ export function narrate(event: TraceEvent): string {
   return formatEvent({ atUs, who: `${from} -> ${to}`, what: `${describeMessage(message)}${end}` });
 }
 
-/** What goes on all the time and explains little: heartbeats, and agreement to what was sent. */
+/** What goes on all the time and explains little: heartbeats, agreement to what was sent, chunks in between. */
 export function isNoise(event: TraceEvent): boolean {
   const message = messageOf(event);
   if (message?.kind === "appendEntries") return message.entries.length === 0;
+  if (message?.kind === "snapshotChunk") return isInMidFile(message);
+  if (message?.kind === "snapshotChunkReply") return !message.installed;
   return message?.kind === "appendEntriesReply" && message.success;
+}
+
+function isInMidFile({ offset, data, info }: SnapshotChunk): boolean {
+  return offset > 0 && offset + data.length < info.totalBytes;
 }
 
 function messageOf({ who, detail }: TraceEvent): Message | null {
@@ -61,6 +68,15 @@ function describeMessage(message: Message): string {
       if (success) return `has them, term ${term}`;
       const hint = conflict === null ? "" : `: look at ${conflict.index}, term ${conflict.term}`;
       return `refuses them, term ${term}${hint}`;
+    }
+    case "snapshotChunk": {
+      const { term, info, offset, data } = message;
+      const { index } = info.position;
+      return `sends bytes ${offset} to ${offset + data.length} of ${info.totalBytes} of snapshot ${index} in term ${term}`;
+    }
+    case "snapshotChunkReply": {
+      const { term, nextOffset, installed } = message;
+      return installed ? `has the snapshot, term ${term}` : `wants byte ${nextOffset}, term ${term}`;
     }
   }
 }

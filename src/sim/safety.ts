@@ -5,22 +5,32 @@
  */
 import type { Command, PutCommand } from "../kv/command.ts";
 import type { PutResult } from "../kv/state-machine.ts";
+import type { PeerReply, PeerRequest } from "../node/peer-message.ts";
 import type { Persist } from "../raft/batch.ts";
 import type { Entry, LogIndex, ServerId, Term } from "../raft/entry.ts";
+import type { HardState } from "../raft/hard-state.ts";
 import { stateViolations, stepViolations, type TermAt } from "../raft/invariants.ts";
-import type { Reply, Request } from "../raft/message.ts";
 import { majority } from "../raft/quorum.ts";
 import type { RaftStatus } from "../raft/raft.ts";
+import type { SnapshotPosition } from "../raft/snapshot-position.ts";
 import type { Recovered } from "../storage/store.ts";
 import { DurableModel } from "./durable-model.ts";
 import { READ_MARK_KEY } from "./read-mark.ts";
+import { ReferenceMachine } from "./reference-machine.ts";
+import type { Swarm } from "./swarm.ts";
 import { require, Violation } from "./violation.ts";
 
 /** What may be asked of a server that is checked. */
 export interface Checked {
   status(): RaftStatus;
+  /** From firstLogIndex to lastLogIndex. */
   entryAt(index: LogIndex): Entry<Command>;
+  /** null: below the log, or past its end. */
+  termAt(index: LogIndex): Term | null;
 }
+
+/** What of a swarm bounds messages. */
+export type SizeLimits = Pick<Swarm, "maxBatchEntries" | "snapshot">;
 
 interface Applied {
   readonly command: Command;
@@ -42,7 +52,10 @@ export class Safety {
   /** In which term each of them was committed; whoever sees it first is the leader that did it. Never falls. */
   readonly #committedIn: Term[] = [];
   readonly #applied: (Applied | null)[] = [];
+  readonly #reference = new ReferenceMachine();
   readonly #names = new Set<string>();
+  /** Who has caught up since its disk was lost, but for making that durable. */
+  readonly #votingAgain = new Set<ServerId>();
   readonly #values = new Set<string>();
 
   constructor(servers: number) {
@@ -59,25 +72,80 @@ export class Safety {
     return known;
   }
 
-  recovered(id: ServerId, recovered: Recovered): void {
+  /** `damaged`: somebody has been at the files of `id`. */
+  recovered(id: ServerId, recovered: Recovered, damaged: boolean): void {
     this.#before.delete(id);
-    this.durable(id).recovered(recovered);
+    this.#votingAgain.delete(id);
+    this.durable(id).recovered(recovered, damaged);
+    const position = recovered.snapshot?.info.position;
+    if (position !== undefined) this.#checkPosition(id, position);
+  }
+
+  /** The disk of `id` is lost, and its files are made anew. */
+  madeAnew(id: ServerId, hardState: HardState): void {
+    this.durable(id).madeAnew(hardState);
+  }
+
+  /** `id`, made anew, says that it has caught up. */
+  votesAgain(id: ServerId): void {
+    this.#votingAgain.add(id);
+  }
+
+  /** `id` has written a snapshot of its own state. */
+  snapshot(id: ServerId, position: SnapshotPosition, digest: string): void {
+    this.#checkPosition(id, position);
+    this.state(id, position.index, digest);
+  }
+
+  /** `id` has the state that a snapshot of `index` holds: it is what every entry up to there leads to. */
+  state(id: ServerId, index: LogIndex, digest: string): void {
+    const expected = this.#reference.digestAt(index);
+    require("State Machine Safety", digest === expected, () => {
+      return `server ${id}: snapshot ${index} is not the state after entry ${index}`;
+    });
+  }
+
+  #checkPosition(id: ServerId, { index, term }: SnapshotPosition): void {
+    const committed = this.#committed[index - 1];
+    require("State Machine Safety", committed?.term === term, () => {
+      return `server ${id} has a snapshot of entry ${index} of term ${term}; committed there: ${committed === undefined ? "nothing" : `term ${committed.term}`}`;
+    });
   }
 
   /** A group goes to the disk of `id`; `previousTerm` is the term in front of what it appends. */
   persisting(id: ServerId, persist: Persist<Command>, checked: Checked): void {
+    this.#checkAbstention(id, persist);
     this.durable(id).started(persist);
     for (const write of persist.writes) {
       if (write.kind === "append") for (const entry of write.entries) this.#checkLogMatching(entry, checked);
     }
   }
 
+  /** P9: a server that has lost its disk votes again only when it has all that its former self may have promised. */
+  #checkAbstention(id: ServerId, { hardState }: Persist<Command>): void {
+    const model = this.durable(id);
+    const { abstainsThrough } = model.hardState;
+    if (abstainsThrough === 0 || hardState === null) return;
+    require("Abstention", hardState.abstainsThrough === 0 ||
+      hardState.abstainsThrough === abstainsThrough, () => {
+      return `server ${id} abstained through term ${abstainsThrough}, now through ${hardState.abstainsThrough}`;
+    });
+    if (hardState.abstainsThrough > 0) return;
+    const caughtUp = this.#committed.some(
+      ({ index, term }) => term > abstainsThrough && model.holds(index, term),
+    );
+    require("Abstention", caughtUp, () => {
+      return `server ${id} votes again without a committed entry of a term after ${abstainsThrough}`;
+    });
+  }
+
   /** Log Matching, by induction: an entry is known by index and term, and so is the one before it. */
   #checkLogMatching(entry: Entry<Command>, checked: Checked): void {
     const { index, term, payload } = entry;
-    // The log may have been truncated since the group was made; then this is checked on the other servers.
-    if (checked.status().lastLogIndex < index || checked.entryAt(index) !== entry) return;
-    const previousTerm = index === 1 ? 0 : checked.entryAt(index - 1).term;
+    // The log may have been truncated or compacted since the group was made; then this is checked on the other servers.
+    const { firstLogIndex, lastLogIndex } = checked.status();
+    if (index < firstLogIndex || index > lastLogIndex || checked.entryAt(index) !== entry) return;
+    const previousTerm = checked.termAt(index - 1) ?? 0;
     const name = `${index}/${term}`;
     const known = this.#entries.get(name);
     if (known === undefined) this.#entries.set(name, { entry, previousTerm });
@@ -89,32 +157,69 @@ export class Safety {
   }
 
   /** `id` is about to send a request. It asks for votes only when its own is durable. */
-  sending(id: ServerId, request: Request<Command>, maxBatchEntries: number): void {
-    if (request.kind === "requestVote") {
-      if (!request.preVote) this.#checkVote(id, request.term, id);
-      return;
+  sending(id: ServerId, request: PeerRequest, { maxBatchEntries, snapshot }: SizeLimits): void {
+    switch (request.kind) {
+      case "requestVote":
+        this.#checkMayVote(id, request.preVote);
+        if (!request.preVote) this.#checkVote(id, request.term, id);
+        return;
+      case "appendEntries":
+        require("Bounded queues", request.entries.length <= maxBatchEntries, () => {
+          return `server ${id} sends ${request.entries.length} entries at once, allowed are ${maxBatchEntries}`;
+        });
+        return;
+      case "snapshotChunk":
+        require("Bounded queues", request.data.length <= snapshot.maxChunkBytes, () => {
+          return `server ${id} sends ${request.data.length} bytes at once, allowed are ${snapshot.maxChunkBytes}`;
+        });
+        return;
     }
-    require("Bounded queues", request.entries.length <= maxBatchEntries, () => {
-      return `server ${id} sends ${request.entries.length} entries at once, allowed are ${maxBatchEntries}`;
-    });
   }
 
   /**
    * `id` is about to send a reply. It claims only what is durable; or, when a later term has begun in the
    * very turn in which the reply became due, what was: the network might have delayed it as well.
    */
-  replying(id: ServerId, request: Request<Command>, reply: Reply, currentTerm: Term): void {
+  replying(id: ServerId, request: PeerRequest, reply: PeerReply, currentTerm: Term): void {
     if (request.kind === "requestVote" && reply.kind === "requestVoteReply") {
-      if (!request.preVote && reply.voteGranted) this.#checkVote(id, request.term, request.candidateId);
+      if (!reply.voteGranted) return;
+      this.#checkMayVote(id, request.preVote);
+      if (!request.preVote) this.#checkVote(id, request.term, request.candidateId);
     } else if (request.kind === "appendEntries" && reply.kind === "appendEntriesReply" && reply.success) {
       const last = request.prevLogIndex + request.entries.length;
       const term = request.entries.at(-1)?.term ?? request.prevLogTerm;
-      const durableTerm = this.durable(id).termAt(last);
-      const overtaken = reply.term < currentTerm && this.durable(id).wasDurable(last, term);
-      require("Acknowledged is durable", durableTerm === term || overtaken, () => {
-        return `server ${id} acknowledged entry ${last} of term ${term}; durable there: ${durableTerm ?? "nothing"}`;
-      });
+      this.#checkAcknowledged(id, { index: last, term }, reply.term < currentTerm);
+    } else if (request.kind === "snapshotChunk" && reply.kind === "snapshotChunkReply" && reply.installed) {
+      this.#checkAcknowledged(id, request.info.position, reply.term < currentTerm);
     }
+  }
+
+  /** Everything up to `last` is said to be here. `overtaken`: a later term has begun since it became due. */
+  #checkAcknowledged(id: ServerId, last: SnapshotPosition, overtaken: boolean): void {
+    const { index, term } = last;
+    const model = this.durable(id);
+    const holds = model.holds(index, term) || (overtaken && model.wasDurable(index, term));
+    require("Acknowledged is durable", holds, () => {
+      return `server ${id} acknowledged entry ${index} of term ${term}; durable there: ${model.termAt(index) ?? "nothing"}`;
+    });
+    // Where only a snapshot stands for the entry, its term is the one that was committed.
+    const committed = this.#committed[index - 1]?.term ?? term;
+    require("Acknowledged is durable", model.termAt(index) === term ||
+      overtaken ||
+      committed === term, () => {
+      return `server ${id} acknowledged entry ${index} of term ${term}, which was committed in term ${committed}`;
+    });
+  }
+
+  /**
+   * P9: who has forgotten its votes neither votes nor stands for election, nor says that it would. What is
+   * only said promises nothing, and need not wait until it is durable that it votes again.
+   */
+  #checkMayVote(id: ServerId, preVote: boolean): void {
+    const abstains = this.durable(id).hardState.abstainsThrough > 0;
+    require("Abstention", !abstains || (preVote && this.#votingAgain.has(id)), () => {
+      return `server ${id} takes part in an election and has not caught up since its disk was lost`;
+    });
   }
 
   #checkVote(id: ServerId, term: Term, candidate: ServerId): void {
@@ -135,7 +240,9 @@ export class Safety {
   stepped(id: ServerId, checked: Checked): void {
     const status = checked.status();
     const before = this.#before.get(id);
-    const termAt = (index: LogIndex): Term => checked.entryAt(index).term;
+    // Mostly nothing has changed, and nothing is to be checked.
+    if (before !== undefined && isUnchanged(before, status)) return;
+    const termAt: TermAt = (index) => checked.termAt(index);
     fail("Server state", id, stateViolations(status, termAt));
     if (before !== undefined) fail("Step", id, stepViolations(before, status));
     this.#before.set(id, status);
@@ -147,7 +254,8 @@ export class Safety {
     }
     if (before !== undefined) this.#checkCommitRule(id, before, status, termAt);
     for (let index = (before?.commitIndex ?? 0) + 1; index <= status.commitIndex; index += 1) {
-      this.#checkCommit(id, checked.entryAt(index), status);
+      if (index >= status.firstLogIndex) this.#checkCommit(id, checked.entryAt(index), status);
+      else this.#checkSkipped(id, index);
     }
   }
 
@@ -172,7 +280,7 @@ export class Safety {
     const before = later < 0 ? this.#committed : this.#committed.slice(0, later);
     this.#committedBefore.set(term, before.length);
     for (const entry of before) {
-      const has = status.lastLogIndex >= entry.index && checked.entryAt(entry.index).term === entry.term;
+      const has = entry.index < status.firstLogIndex || checked.termAt(entry.index) === entry.term;
       require("Leader Completeness", has, () => {
         return `server ${id} leads term ${term} without entry ${entry.index} of term ${entry.term}, which was committed`;
       });
@@ -203,6 +311,13 @@ export class Safety {
     });
   }
 
+  /** A snapshot stands for the entry: it was committed by others before. */
+  #checkSkipped(id: ServerId, index: LogIndex): void {
+    require("State Machine Safety", this.#committed[index - 1] !== undefined, () => {
+      return `server ${id} has a snapshot that stands for entry ${index}, which nobody committed`;
+    });
+  }
+
   #checkCommit(id: ServerId, entry: Entry<Command>, { currentTerm }: RaftStatus): void {
     const { index, term } = entry;
     const known = this.#committed[index - 1];
@@ -214,14 +329,20 @@ export class Safety {
     }
     this.#committed[index - 1] = entry;
     this.#committedIn[index - 1] = currentTerm;
-    const holders = [...this.#durable.values()].filter((model) => model.termAt(index) === term).length;
+    const holders = [...this.#durable.values()].filter((model) => model.held(index, term)).length;
     require("Committed is durable on a quorum", holders >= majority(this.#servers), () => {
       return `server ${id} committed entry ${index} of term ${term} in term ${currentTerm}, durable on ${holders} of ${this.#servers}`;
     });
   }
 
+  /** Server `id` passed the entry at `index`, which carries no command. */
+  skipped(index: LogIndex): void {
+    this.#reference.skip(index);
+  }
+
   /** Server `id` applied the command at `index`. */
   applied(id: ServerId, index: LogIndex, command: Command, result: PutResult): void {
+    this.#reference.apply(index, command);
     const known = this.#applied[index - 1];
     if (known === undefined || known === null) {
       this.#applied[index - 1] = { command, result: result.kind };
@@ -257,6 +378,20 @@ export class Safety {
       return `a client was told that ${command.key} = ${command.value} is written, and no server has applied it`;
     });
   }
+}
+
+function isUnchanged(before: RaftStatus, after: RaftStatus): boolean {
+  return (
+    before.lastLogIndex === after.lastLogIndex &&
+    before.durableIndex === after.durableIndex &&
+    before.commitIndex === after.commitIndex &&
+    before.currentTerm === after.currentTerm &&
+    before.votedFor === after.votedFor &&
+    before.role === after.role &&
+    before.firstLogIndex === after.firstLogIndex &&
+    before.snapshotIndex === after.snapshotIndex &&
+    before.noopIndex === after.noopIndex
+  );
 }
 
 function fail(property: "Server state" | "Step", id: ServerId, violations: readonly string[]): void {

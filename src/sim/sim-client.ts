@@ -60,11 +60,16 @@ export class SimClient {
   #leader: ServerId;
   #busy = false;
   #stopped = false;
+  /** Between operations, in microseconds. */
+  #thinkTimeUs: number;
+  /** Counts its starts: what was to follow before a stop does not follow after it. */
+  #round = 0;
 
   constructor(id: number, kind: ClientKind, parts: ClientParts) {
     this.#id = id;
     this.#kind = kind;
     this.#parts = parts;
+    this.#thinkTimeUs = parts.swarm.thinkTimeUs;
     this.#leader = parts.random.int(0, parts.servers.length - 1);
     this.#next();
   }
@@ -78,10 +83,19 @@ export class SimClient {
     this.#stopped = true;
   }
 
+  /** Goes on after a stop, with so much time between operations. */
+  resume(thinkTimeUs: number): void {
+    this.#thinkTimeUs = thinkTimeUs;
+    this.#stopped = false;
+    this.#round += 1;
+    if (!this.#busy) this.#next();
+  }
+
   #next(): void {
     const { timeline, random, swarm } = this.#parts;
-    timeline.schedule(random.int(1, 2 * swarm.thinkTimeUs), () => {
-      if (this.#stopped) return;
+    const round = this.#round;
+    timeline.schedule(random.int(1, 2 * this.#thinkTimeUs), () => {
+      if (this.#stopped || this.#round !== round) return;
       this.#busy = true;
       this.#sequence += 1;
       const key = `k${random.int(1, swarm.keys)}`;

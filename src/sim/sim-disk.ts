@@ -1,14 +1,18 @@
-import type { AppendFile, FileSystem, Lock } from "../storage/file-system.ts";
+import { RaftKvError } from "../base/errors.ts";
+import type { AppendFile, FileSystem, Lock, ReadFile } from "../storage/file-system.ts";
 import { MemoryDisk, type FaultPlan } from "../storage/memory-file-system.ts";
 import type { FaultCounter } from "./fault-counter.ts";
-import { MOMENTS, type Moment } from "./moment.ts";
+import { momentOfOperation, type Moment } from "./moment.ts";
 import type { Random } from "./random.ts";
 import type { SimProcess } from "./sim-process.ts";
 import type { DiskFaults } from "./swarm.ts";
 
+/** Where a server's files are on its disk. */
+export const STATE_DIRECTORY = "raft_state";
+
 /** The disk of one server, across all its lives. */
 export class SimDisk {
-  readonly #disk = new MemoryDisk();
+  #disk = new MemoryDisk();
   readonly #random: Random;
   readonly #faults: FaultCounter;
   readonly #onMoment: (moment: Moment) => void;
@@ -17,6 +21,8 @@ export class SimDisk {
    * disk, and later fsyncs say yes to what they have not done (P5).
    */
   readonly #broken = new Set<string>();
+  /** Whether something has been refused for want of room since it was filled. */
+  #refused = false;
   /** What may go wrong from now on. */
   trouble: DiskFaults;
 
@@ -34,16 +40,49 @@ export class SimDisk {
       mount,
       <T>(operation: () => Promise<T>): Promise<T> => {
         const { promise, resolve, reject } = Promise.withResolvers<T>();
-        process.input(this.#latencyUs(), () => void operation().then(resolve, reject));
+        const refuse = (error: unknown): void => {
+          this.#noteRefusal(error);
+          reject(error);
+        };
+        process.input(this.#latencyUs(), () => void operation().then(resolve, refuse));
         return promise;
       },
       (path) => this.#broken.has(path),
+      (error) => this.#noteRefusal(error),
     );
   }
 
   /** Without any faults or delays: for whoever prepares or damages it. */
   get files(): FileSystem {
     return this.#disk.mount();
+  }
+
+  get isFull(): boolean {
+    return this.#disk.capacityBytes !== Infinity;
+  }
+
+  /** Others fill it, but for so many bytes. */
+  fill(roomBytes: number): void {
+    this.#refused = false;
+    this.#disk.capacityBytes = this.#disk.usedBytes + roomBytes;
+  }
+
+  /** Others make room. */
+  makeRoom(): void {
+    this.#disk.capacityBytes = Infinity;
+  }
+
+  #noteRefusal(error: unknown): void {
+    if (this.#refused || !(error instanceof RaftKvError) || error.code !== "diskFull") return;
+    this.#refused = true;
+    this.#faults.count("diskFull");
+  }
+
+  /** An empty one takes its place. */
+  replace(): void {
+    this.#disk.killAll();
+    this.#disk = new MemoryDisk();
+    this.#broken.clear();
   }
 
   /** The process died; the machine goes on. */
@@ -58,9 +97,10 @@ export class SimDisk {
     this.#broken.clear();
   }
 
-  readonly #plan: FaultPlan = ({ name, path }) => {
-    const moment = MOMENTS.find((each) => each === name);
-    if (moment !== undefined) this.#onMoment(moment);
+  readonly #plan: FaultPlan = (operation) => {
+    const { name, path } = operation;
+    const moment = momentOfOperation(operation);
+    if (moment !== null) this.#onMoment(moment);
     const isSync = name === "append.sync" || name === "syncFile" || name === "syncDirectory";
     if (!isSync || !this.#random.chance(this.trouble.fsyncError)) return null;
     this.#faults.count("fsyncError");
@@ -85,12 +125,19 @@ class SlowFileSystem implements FileSystem {
   readonly #inner: FileSystem;
   readonly #later: Later;
   readonly #lies: (path: string) => boolean;
+  readonly #onRefused: (error: unknown) => void;
 
-  /** An fsync of a path that `lies` does nothing. */
-  constructor(inner: FileSystem, later: Later, lies: (path: string) => boolean) {
+  /** An fsync of a path that `lies` does nothing. `onRefused` sees what an append throws. */
+  constructor(
+    inner: FileSystem,
+    later: Later,
+    lies: (path: string) => boolean,
+    onRefused: (error: unknown) => void,
+  ) {
     this.#inner = inner;
     this.#later = later;
     this.#lies = lies;
+    this.#onRefused = onRefused;
   }
 
   readFile(path: string): Promise<Uint8Array | null> {
@@ -128,6 +175,17 @@ class SlowFileSystem implements FileSystem {
     if (!this.#lies(path)) await sync();
   }
 
+  async openRead(path: string): Promise<ReadFile | null> {
+    const later = this.#later;
+    const file = await later(() => this.#inner.openRead(path));
+    if (file === null) return null;
+    return {
+      size: file.size,
+      read: (offset, maxBytes) => later(() => file.read(offset, maxBytes)),
+      close: () => later(() => file.close()),
+    };
+  }
+
   async openAppend(path: string): Promise<AppendFile> {
     const later = this.#later;
     const file = await later(() => this.#inner.openAppend(path));
@@ -135,7 +193,14 @@ class SlowFileSystem implements FileSystem {
       get size() {
         return file.size;
       },
-      append: (data) => file.append(data),
+      append: (data) => {
+        try {
+          file.append(data);
+        } catch (error) {
+          this.#onRefused(error);
+          throw error;
+        }
+      },
       sync: () => later(() => this.#sync(path, () => file.sync())),
       truncate: (size) => later(() => file.truncate(size)),
       close: () => later(() => file.close()),

@@ -1,7 +1,6 @@
-import type { Command } from "../kv/command.ts";
+import type { PeerReply, PeerRequest } from "../node/peer-message.ts";
 import type { Transport } from "../node/transport.ts";
 import type { ServerId } from "../raft/entry.ts";
-import type { Reply, Request } from "../raft/message.ts";
 import type { FaultCounter } from "./fault-counter.ts";
 import type { Random } from "./random.ts";
 import type { SimProcess } from "./sim-process.ts";
@@ -9,14 +8,17 @@ import type { NetworkFaults } from "./swarm.ts";
 import type { Timeline } from "./timeline.ts";
 import { require } from "./violation.ts";
 
-/** As in the real transport. */
+/** As in the real transport, but for chunks: a connection sends once more what was lost, here nothing does. */
 const REQUEST_VOTE_TIMEOUT_MS = 300;
 const APPEND_ENTRIES_TIMEOUT_MS = 1000;
+const CHUNK_TIMEOUT_MS = 500;
+/** The receiver reads, checks and installs the whole snapshot before it answers. */
+const LAST_CHUNK_TIMEOUT_MS = 2000;
 
 /** Who answers at an address. */
 export interface Endpoint {
   readonly process: SimProcess;
-  handle(request: Request<Command>, reply: (reply: Reply | null) => void): void;
+  handle(request: PeerRequest, reply: (reply: PeerReply | null) => void): void;
 }
 
 export interface NetworkParts {
@@ -25,9 +27,9 @@ export interface NetworkParts {
   readonly faults: FaultCounter;
   /** Who serves as this server now; null when nobody does. */
   readonly endpoint: (id: ServerId) => Endpoint | null;
-  readonly onMessage: (from: ServerId, to: ServerId, message: Request<Command> | Reply, fate: string) => void;
+  readonly onMessage: (from: ServerId, to: ServerId, message: PeerRequest | PeerReply, fate: string) => void;
   /** `from` heard from `to`. */
-  readonly onReply: (from: ServerId, to: ServerId, reply: Reply) => void;
+  readonly onReply: (from: ServerId, to: ServerId, reply: PeerReply) => void;
 }
 
 /** Loses, doubles, delays and reorders what servers and clients send each other; links can be cut. */
@@ -57,17 +59,19 @@ export class SimNetwork {
 
   /**
    * What a server's node sends through; it ends with its process. `maxInflight` is a leadership's window
-   * to one follower: of AppendEntries with entries one more may be under way, a probe (I4).
+   * to one follower: of AppendEntries with entries one more may be under way, a probe (I4). Of snapshot
+   * chunks there is one, whatever the term.
    */
   transport(from: ServerId, process: SimProcess, maxInflight: number): Transport {
     const inflight = new Map<string, number>();
     return {
       send: (to, request, settle) => {
-        const cost = request.kind === "appendEntries" && request.entries.length > 0 ? 1 : 0;
-        const window = `${to} in term ${request.term}`;
+        const isChunk = request.kind === "snapshotChunk";
+        const cost = isChunk || (request.kind === "appendEntries" && request.entries.length > 0) ? 1 : 0;
+        const window = isChunk ? `chunk to ${to}` : `${to} in term ${request.term}`;
         const count = (inflight.get(window) ?? 0) + cost;
-        require("Bounded queues", count <= maxInflight + 1, () => {
-          return `server ${from} has ${count} AppendEntries under way to server ${window}, its window is ${maxInflight}`;
+        require("Bounded queues", count <= (isChunk ? 1 : maxInflight + 1), () => {
+          return `server ${from} has ${count} ${request.kind} under way to server ${to} in term ${request.term}`;
         });
         inflight.set(window, count);
         this.#call(from, process, to, request, (reply) => {
@@ -83,20 +87,17 @@ export class SimNetwork {
     from: ServerId,
     process: SimProcess,
     to: ServerId,
-    request: Request<Command>,
-    settle: (reply: Reply | null) => void,
+    request: PeerRequest,
+    settle: (reply: PeerReply | null) => void,
   ): void {
     let settled = false;
-    const once = (reply: Reply | null): void => {
+    const once = (reply: PeerReply | null): void => {
       if (settled) return;
       settled = true;
       if (reply !== null) this.#parts.onReply(from, to, reply);
       settle(reply);
     };
-    process.setTimer(
-      request.kind === "requestVote" ? REQUEST_VOTE_TIMEOUT_MS : APPEND_ENTRIES_TIMEOUT_MS,
-      () => once(null),
-    );
+    process.setTimer(timeoutMs(request), () => once(null));
     this.carry(from, to, request, () => {
       const endpoint = this.#parts.endpoint(to);
       if (endpoint === null) {
@@ -113,7 +114,7 @@ export class SimNetwork {
   }
 
   /** Takes a message across a link, as the link is: `arrive` is called never, once or twice, later. */
-  carry(from: ServerId, to: ServerId, message: Request<Command> | Reply | null, arrive: () => void): void {
+  carry(from: ServerId, to: ServerId, message: PeerRequest | PeerReply | null, arrive: () => void): void {
     const { random, faults, timeline } = this.#parts;
     const lost = random.chance(this.trouble.loss);
     if (lost) {
@@ -148,7 +149,20 @@ export class SimNetwork {
     return random.skewed(latencyMinUs, latencyMaxUs);
   }
 
-  #tell(from: ServerId, to: ServerId, message: Request<Command> | Reply | null, fate: string): void {
+  #tell(from: ServerId, to: ServerId, message: PeerRequest | PeerReply | null, fate: string): void {
     if (message !== null) this.#parts.onMessage(from, to, message, fate);
+  }
+}
+
+function timeoutMs(request: PeerRequest): number {
+  switch (request.kind) {
+    case "requestVote":
+      return REQUEST_VOTE_TIMEOUT_MS;
+    case "appendEntries":
+      return APPEND_ENTRIES_TIMEOUT_MS;
+    case "snapshotChunk": {
+      const { offset, data, info } = request;
+      return offset + data.length === info.totalBytes ? LAST_CHUNK_TIMEOUT_MS : CHUNK_TIMEOUT_MS;
+    }
   }
 }

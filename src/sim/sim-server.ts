@@ -1,26 +1,33 @@
+import { drainMicrotasks } from "bun:jsc";
 import { RaftKvError } from "../base/errors.ts";
-import type { Command } from "../kv/command.ts";
-import { KvStateMachine, type PutResult } from "../kv/state-machine.ts";
+import type { KvStateMachine } from "../kv/state-machine.ts";
+import { DiskRoom } from "../node/disk-room.ts";
+import type { NodeEvent } from "../node/node-event.ts";
 import { Node } from "../node/node.ts";
+import type { PeerReply, PeerRequest } from "../node/peer-message.ts";
 import type { Transport } from "../node/transport.ts";
-import type { ServerId } from "../raft/entry.ts";
-import type { Reply, Request } from "../raft/message.ts";
+import type { ServerId, Term } from "../raft/entry.ts";
+import type { HardState } from "../raft/hard-state.ts";
 import type { RaftStatus } from "../raft/raft.ts";
-import { createServerStore, openServerStore } from "../storage/server-store.ts";
-import type { Recovered, Store } from "../storage/store.ts";
+import { createServerStore, eraseServer, openServerStore } from "../storage/server-store.ts";
+import type { Identity, Recovered, Store } from "../storage/store.ts";
+import type { FaultCounter } from "./fault-counter.ts";
+import { momentOfEvent, type Moment } from "./moment.ts";
+import { ObservedMachine } from "./observed-machine.ts";
+import { observeStore } from "./observed-store.ts";
 import type { Random } from "./random.ts";
 import type { Safety } from "./safety.ts";
-import { MOMENTS, type Moment } from "./moment.ts";
-import type { SimDisk } from "./sim-disk.ts";
+import { STATE_DIRECTORY, type SimDisk } from "./sim-disk.ts";
 import type { Endpoint, SimNetwork } from "./sim-network.ts";
 import { SimProcess } from "./sim-process.ts";
 import type { Swarm } from "./swarm.ts";
 import type { Timeline } from "./timeline.ts";
 import { Violation } from "./violation.ts";
 
-const STATE_DIRECTORY = "raft_state";
 const TICK_MS = 10;
-const RESTART_AFTER_IO_ERROR_US = 500_000;
+const RESTARTED_AFTER_US = 500_000;
+/** No pause between two chunks of a snapshot would be noticed among the others. */
+const TRANSFER_BYTES_PER_SECOND = 1_000_000;
 
 /** What all servers of a simulation share. */
 export interface ServerParts {
@@ -29,28 +36,34 @@ export interface ServerParts {
   readonly swarm: Swarm;
   readonly network: SimNetwork;
   readonly safety: Safety;
+  readonly faults: FaultCounter;
   readonly newDisk: (onMoment: (moment: Moment) => void) => SimDisk;
   readonly onEvent: (who: string, what: string, detail?: unknown) => void;
   /** Something ran in the server. */
   readonly onRan: (server: SimServer) => void;
   /** A bad moment for it to die. */
   readonly onMoment: (server: SimServer, moment: Moment) => void;
+  /** It will not start with the files that it has. */
+  readonly onRefused: (server: SimServer) => void;
+  /** Made anew, it has caught up and votes again. */
+  readonly onCaughtUp: (server: SimServer) => void;
   /** A property was violated, or an assertion failed, where nobody can catch it. */
   readonly onFailure: (error: unknown) => void;
 }
 
 type Life =
   | { readonly kind: "down" }
-  | { readonly kind: "starting"; readonly process: SimProcess }
+  | { readonly kind: "starting" | "stopping"; readonly process: SimProcess }
   | {
       readonly kind: "up";
       readonly process: SimProcess;
       readonly node: Node;
+      readonly store: Store;
       readonly machine: KvStateMachine;
       /** The clients whose puts it has and has not answered. */
       readonly waiting: Set<symbol>;
     }
-  /** Its files were damaged and it said so: it stays out. */
+  /** Its files were damaged or lost and it said so: it stays out until it is made anew. */
   | { readonly kind: "refused" };
 
 /** One server machine: a disk that outlives every crash, and a process that runs the production code. */
@@ -62,6 +75,10 @@ export class SimServer implements Endpoint {
   #life: Life = { kind: "down" };
   /** Somebody damaged its files since it last ran: it may refuse to start. */
   damaged = false;
+  /** Made anew, it has not caught up. */
+  #abstains = false;
+  /** How many leaders' snapshots it has installed. */
+  installs = 0;
   /** When it last came back from a pause, in microseconds. */
   resumedUs = 0;
   /** When it last had a reason not to stand for election, in microseconds. */
@@ -82,6 +99,13 @@ export class SimServer implements Endpoint {
   get node(): Node | null {
     return this.#life.kind === "up" ? this.#life.node : null;
   }
+  get isPaused(): boolean {
+    return this.#life.kind === "up" && this.#life.process.paused;
+  }
+  /** Of its newest snapshot; 0: there is none, or it does not run. */
+  get snapshotBytes(): number {
+    return this.#life.kind === "up" ? (this.#life.store.snapshotInfo?.totalBytes ?? 0) : 0;
+  }
   /** How many clients it has not answered. */
   get waitingCount(): number {
     return this.#life.kind === "up" ? this.#life.waiting.size : 0;
@@ -97,14 +121,35 @@ export class SimServer implements Endpoint {
   }
 
   get process(): SimProcess {
-    if (this.#life.kind === "up" || this.#life.kind === "starting") return this.#life.process;
+    if ("process" in this.#life) return this.#life.process;
     throw new TypeError(`server ${this.id} has no process`);
   }
 
+  get #identity(): Identity {
+    const servers = Array.from({ length: this.#parts.swarm.servers }, (_, id) => id);
+    return { clusterId: "simulated", serverId: this.id, servers };
+  }
+
   /** Makes its files, as StartRaft does. */
-  create(servers: readonly ServerId[]): Promise<void> {
-    const identity = { clusterId: "simulated", serverId: this.id, servers };
-    return createServerStore(this.disk.files, STATE_DIRECTORY, identity);
+  create(): Promise<void> {
+    return createServerStore(this.disk.files, STATE_DIRECTORY, this.#identity);
+  }
+
+  /** Makes its files anew, as ReplaceServer does, and starts it. No other server is in a later term than `term`. */
+  makeAnew(term: Term): void {
+    const hardState: HardState = { currentTerm: term + 1, votedFor: this.id, abstainsThrough: term };
+    this.disk.makeRoom();
+    eraseServer(this.disk.files, STATE_DIRECTORY, this.id)
+      .then(() => createServerStore(this.disk.files, STATE_DIRECTORY, this.#identity, { hardState }))
+      .catch((error: unknown) => this.#parts.onFailure(error));
+    drainMicrotasks();
+    this.disk.processDied();
+    this.damaged = false;
+    this.#abstains = true;
+    this.#life = { kind: "down" };
+    this.#tell("is made anew", hardState);
+    this.#parts.safety.madeAnew(this.id, hardState);
+    this.start();
   }
 
   /** Starts the process, which recovers and then serves. */
@@ -113,22 +158,29 @@ export class SimServer implements Endpoint {
     const process = new SimProcess(this.#parts.timeline, this.#clockRate, () => this.#parts.onRan(this));
     this.#life = { kind: "starting", process };
     this.#tell("starts");
+    const diskRoom = new DiskRoom(process);
     const { maxSegmentBytes } = this.#parts.swarm;
-    void openServerStore(this.disk.mount(process), STATE_DIRECTORY, this.id, { maxSegmentBytes })
-      .then(({ store, recovered }) => this.#serve(process, store, recovered))
+    const options = { maxSegmentBytes, whenFull: (error: RaftKvError) => diskRoom.whenFull(error) };
+    void openServerStore(this.disk.mount(process), STATE_DIRECTORY, this.id, options)
+      .then(({ store, recovered }) => this.#serve(process, diskRoom, store, recovered))
       .catch((error: unknown) => this.#cannotStart(error));
   }
 
-  #serve(process: SimProcess, store: Store, recovered: Recovered): void {
-    const { safety, network, swarm, random } = this.#parts;
-    const { hardState, entries, repairs } = recovered;
-    this.#tell("recovered", { ...hardState, entries: entries.length, repairs });
-    safety.recovered(this.id, recovered);
-    this.damaged = false;
-    const machine = new ObservedMachine((index, command, result) => {
-      safety.applied(this.id, index, command, result);
+  #serve(process: SimProcess, diskRoom: DiskRoom, store: Store, recovered: Recovered): void {
+    const { safety, network, swarm, random, timeline } = this.#parts;
+    const { hardState, snapshot, log, repairs } = recovered;
+    const snapshotIndex = snapshot?.info.position.index ?? 0;
+    this.#tell("recovered", {
+      ...hardState,
+      snapshotIndex,
+      base: log.base.index,
+      entries: log.entries.length,
+      repairs,
     });
-    const node = new Node({
+    safety.recovered(this.id, recovered, this.damaged);
+    this.damaged = false;
+    const machine = new ObservedMachine(this.id, safety);
+    const node: Node = new Node({
       raftOptions: {
         id: this.id,
         voters: recovered.identity.servers,
@@ -143,21 +195,53 @@ export class SimServer implements Endpoint {
       },
       tickMs: TICK_MS,
       limits: { maxPendingProposals: 1000, maxPendingBytes: 1_000_000, maxPendingRpcs: 1000 },
+      snapshots: {
+        entries: swarm.snapshot.everyEntries || Infinity,
+        bytes: Infinity,
+        keepEntries: swarm.snapshot.keepEntries,
+        chunkBytes: swarm.snapshot.maxChunkBytes,
+        transferBytesPerSecond: TRANSFER_BYTES_PER_SECOND,
+      },
       clock: process,
       transport: this.#observedTransport(network.transport(this.id, process, swarm.maxInflight)),
-      store: this.#observed(store),
+      store: observeStore(store, {
+        id: this.id,
+        safety,
+        node: () => node,
+        onPersisted: () => this.#persisted(),
+      }),
+      diskRoom,
       recovered,
       machine,
-      onEvent: (event) => {
-        this.#tell(event.kind, event);
-        const moment = MOMENTS.find((name) => name === event.kind);
-        if (moment !== undefined) this.#parts.onMoment(this, moment);
-      },
+      onEvent: (event) => this.#happened(event),
       onFailure: (error) => this.#diskFailed(error),
     });
-    this.#life = { kind: "up", process, node, machine, waiting: new Set() };
-    this.calmedUs = this.#parts.timeline.nowUs;
+    this.#life = { kind: "up", process, node, store, machine, waiting: new Set() };
+    this.calmedUs = timeline.nowUs;
     node.start();
+  }
+
+  /** Until it is durable that it votes again, it abstains after a crash. */
+  #persisted(): void {
+    const { safety, onCaughtUp } = this.#parts;
+    if (!this.#abstains || safety.durable(this.id).hardState.abstainsThrough > 0) return;
+    this.#abstains = false;
+    onCaughtUp(this);
+  }
+
+  #happened(event: NodeEvent): void {
+    const { faults, safety, timeline, onMoment } = this.#parts;
+    this.#tell(event.kind, event);
+    if (event.kind === "snapshotTaken") faults.count("snapshotTaken");
+    if (event.kind === "votesAgain") safety.votesAgain(this.id);
+    if (event.kind === "installed") {
+      faults.count("snapshotInstalled");
+      this.installs += 1;
+      // Its last chunk came a while ago: it was made durable and read before the core heard of it.
+      this.calmedUs = timeline.nowUs;
+    }
+    const moment = momentOfEvent(event.kind);
+    if (moment !== null) onMoment(this, moment);
   }
 
   /** Shows the checks what leaves. */
@@ -165,31 +249,18 @@ export class SimServer implements Endpoint {
     const { safety, swarm } = this.#parts;
     return {
       send: (to, request, settle) => {
-        safety.sending(this.id, request, swarm.maxBatchEntries);
+        safety.sending(this.id, request, swarm);
         transport.send(to, request, (reply) => {
           settle(reply);
-          // The term of a granted pre-vote is one that was asked about.
-          const heard = reply?.kind === "requestVoteReply" && reply.voteGranted ? 0 : (reply?.term ?? 0);
-          if (this.node !== null) safety.heardOf(this.id, heard, this.node.status());
+          // The term of a granted pre-vote is one that was asked about; a chunk's reply goes to the core a little later.
+          const tellsNothing =
+            reply === null ||
+            reply.kind === "snapshotChunkReply" ||
+            (reply.kind === "requestVoteReply" && reply.voteGranted);
+          if (this.node !== null) safety.heardOf(this.id, tellsNothing ? 0 : reply.term, this.node.status());
         });
       },
       close: () => transport.close(),
-    };
-  }
-
-  /** Tells the checks what is on its way to the disk, and what the store says has arrived. */
-  #observed(store: Store): Store {
-    const { safety } = this.#parts;
-    return {
-      get logBytes() {
-        return store.logBytes;
-      },
-      persist: async (persist) => {
-        if (this.node !== null) safety.persisting(this.id, persist, this.node);
-        await store.persist(persist);
-        safety.durable(this.id).finished(persist);
-      },
-      close: () => store.close(),
     };
   }
 
@@ -198,11 +269,16 @@ export class SimServer implements Endpoint {
     if (code === "io") {
       this.#tell("cannot start", { error: String(error) });
       this.losePower();
-      this.#parts.timeline.schedule(RESTART_AFTER_IO_ERROR_US, () => this.start());
+      this.#parts.timeline.schedule(RESTARTED_AFTER_US, () => this.start());
+    } else if (code === "diskFull") {
+      this.#tell("cannot start", { error: String(error) });
+      this.kill();
+      this.#parts.timeline.schedule(RESTARTED_AFTER_US, () => this.start());
     } else if (this.damaged && (code === "corruption" || code === "failedPrecondition")) {
       this.#tell("refuses its damaged files", { error: String(error) });
       this.kill();
       this.#life = { kind: "refused" };
+      this.#parts.onRefused(this);
     } else if (code === null) {
       this.#parts.onFailure(error);
     } else {
@@ -214,16 +290,22 @@ export class SimServer implements Endpoint {
 
   /** What could not be written is gone from the page cache too. The process ends, as it does in earnest. */
   #diskFailed(error: unknown): void {
-    if (!(error instanceof RaftKvError) || error.code !== "io") {
+    if (!(error instanceof RaftKvError) || (error.code !== "io" && error.code !== "diskFull")) {
       this.#parts.onFailure(error);
+      return;
+    }
+    if (error.code === "diskFull") {
+      this.#parts.onFailure(
+        new Violation("Disk full", `server ${this.id} ends, for its disk is full: ${error.message}`),
+      );
       return;
     }
     this.#tell("ends itself", { error: error.message });
     this.losePower();
-    this.#parts.timeline.schedule(RESTART_AFTER_IO_ERROR_US, () => this.start());
+    this.#parts.timeline.schedule(RESTARTED_AFTER_US, () => this.start());
   }
 
-  handle(request: Request<Command>, reply: (reply: Reply | null) => void): void {
+  handle(request: PeerRequest, reply: (reply: PeerReply | null) => void): void {
     const { node } = this;
     if (node === null) {
       reply(null);
@@ -231,7 +313,7 @@ export class SimServer implements Endpoint {
     }
     const { safety } = this.#parts;
     const answered = node.handleRequest(request);
-    if (request.kind === "appendEntries" || !request.preVote) {
+    if (request.kind === "appendEntries" || (request.kind === "requestVote" && !request.preVote)) {
       safety.heardOf(this.id, request.term, node.status());
     }
     if (isCalming(request, node.status())) {
@@ -242,9 +324,9 @@ export class SimServer implements Endpoint {
   }
 
   async #answer(
-    request: Request<Command>,
-    answered: Promise<Reply>,
-    reply: (reply: Reply | null) => void,
+    request: PeerRequest,
+    answered: Promise<PeerReply>,
+    reply: (reply: PeerReply | null) => void,
   ): Promise<void> {
     const { safety, onFailure } = this.#parts;
     try {
@@ -258,9 +340,26 @@ export class SimServer implements Endpoint {
     }
   }
 
+  /** SIGTERM: it ends when its disk has what it was given, and is started again soon. Only while it is up. */
+  stop(): void {
+    if (this.#life.kind !== "up") return;
+    const { process, node } = this.#life;
+    const life: Life = { kind: "stopping", process };
+    this.#life = life;
+    this.#tell("stops");
+    const stopped = (): void => {
+      if (this.#life !== life) return;
+      this.kill();
+      this.#parts.timeline.schedule(RESTARTED_AFTER_US, () => this.start());
+    };
+    node.stop().then(stopped, (error: unknown) => {
+      if (this.#life === life) this.#diskFailed(error);
+    });
+  }
+
   /** SIGKILL: what it wrote stays in the page cache. */
   kill(): void {
-    if (this.#life.kind === "up" || this.#life.kind === "starting") this.#life.process.kill();
+    if ("process" in this.#life) this.#life.process.kill();
     if (this.#life.kind !== "refused") this.#life = { kind: "down" };
     this.disk.processDied();
     this.#tell("is killed");
@@ -293,24 +392,9 @@ export class SimServer implements Endpoint {
 }
 
 /** E4: what sets an election timer back, and nothing else does: a word of the leader, a vote given. */
-function isCalming(request: Request<Command>, { currentTerm, votedFor, leaderId }: RaftStatus): boolean {
+function isCalming(request: PeerRequest, { currentTerm, votedFor, leaderId }: RaftStatus): boolean {
   if (request.term !== currentTerm) return false;
-  return request.kind === "appendEntries"
-    ? request.leaderId === leaderId
-    : !request.preVote && request.candidateId === votedFor;
-}
-
-class ObservedMachine extends KvStateMachine {
-  readonly #observe: (index: number, command: Command, result: PutResult) => void;
-
-  constructor(observe: (index: number, command: Command, result: PutResult) => void) {
-    super();
-    this.#observe = observe;
-  }
-
-  override apply(index: number, command: Command): PutResult {
-    const result = super.apply(index, command);
-    this.#observe(index, command, result);
-    return result;
-  }
+  return request.kind === "requestVote"
+    ? !request.preVote && request.candidateId === votedFor
+    : request.leaderId === leaderId;
 }

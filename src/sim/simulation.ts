@@ -3,15 +3,16 @@
  * storage and state machine, in virtual time. One seed decides everything.
  *
  *   storm   clients work, faults strike; safety is checked after every event
- *   calm    everything is healed; all must agree within CONVERGENCE_US
- *   acts    a follower is cut off, or from the leader only, or stopped for a while: the leader must stay (E7,
- *           E9, E11); then the leader is killed: there must soon be another (E10)
+ *   calm    everything is healed; all must agree soon (calm.ts)
+ *   acts    one thing goes wrong at a time, with nothing else in its way (acts.ts)
  *   end     equal state everywhere; every acknowledged write is there; the history is linearizable
  */
 import { drainMicrotasks } from "bun:jsc";
 import { defined } from "../base/assert.ts";
 import type { ServerId } from "../raft/entry.ts";
 import { majority } from "../raft/quorum.ts";
+import { Acts } from "./acts.ts";
+import { Calm } from "./calm.ts";
 import { FaultCounter } from "./fault-counter.ts";
 import { History } from "./history.ts";
 import { checkLinearizability } from "./linearizability.ts";
@@ -28,10 +29,6 @@ import { Timeline } from "./timeline.ts";
 import { Trace, type TraceEvent } from "./trace.ts";
 import { require, Violation } from "./violation.ts";
 
-/** Twenty election timeouts. */
-const CONVERGENCE_US = 20 * 300_000;
-/** How long an act keeps a follower away, and how long the rest then has to show that it does not matter. */
-const ACT_US = 1_200_000;
 /** Two election timeouts, by the slowest clock, and a few ticks. */
 const MAJORITY_MISSED_US = 2 * 300_000 * 1.1 + 100_000;
 /** One election timeout, by the slowest clock, and a few ticks. */
@@ -62,15 +59,6 @@ export interface SimulationResult {
   readonly violation: Violation | null;
   /** What happened last, oldest first. */
   readonly lastEvents: readonly TraceEvent[];
-}
-
-/** What happens to one follower in the calm, which must not matter to the others. */
-interface Act {
-  readonly what: string;
-  readonly leave: (follower: SimServer, leader: SimServer) => void;
-  readonly comeBack: (follower: SimServer) => void;
-  /** Back again, it may stand for election; for nothing, as the others hear their leader. */
-  readonly mayStand: boolean;
 }
 
 const LAST_EVENTS = 60;
@@ -110,8 +98,8 @@ class Simulation {
   #failure: unknown = null;
   #events = 0;
   #elections = 0;
-  /** "leader<peer": when the leader last heard from it, in microseconds. */
-  readonly #heard = new Map<string, number>();
+  /** By leader and peer: when the one last heard from the other, in microseconds. */
+  readonly #heard = new Map<ServerId, Map<ServerId, number>>();
   readonly #leadsSince = new Map<ServerId, { readonly term: number; readonly sinceUs: number }>();
 
   constructor({ seed, swarm, onTrace }: SimulationOptions) {
@@ -134,7 +122,7 @@ class Simulation {
         onMessage: (from, to, message, fate) => {
           this.#tell("network", `${message.kind} ${from}->${to} ${fate}`, message);
         },
-        onReply: (from, to) => this.#heard.set(`${from}<${to}`, this.#timeline.nowUs),
+        onReply: (from, to) => this.#heardBy(from).set(to, this.#timeline.nowUs),
       },
       this.#swarm.network,
     );
@@ -148,11 +136,14 @@ class Simulation {
       swarm: this.#swarm,
       network: this.#network,
       safety: this.#safety,
+      faults: this.#faults,
       newDisk: (onMoment: (moment: Moment) => void) =>
         new SimDisk(this.#random, disk, this.#faults, onMoment),
       onEvent: (who: string, what: string, detail?: unknown) => this.#tell(who, what, detail),
       onRan: (server: SimServer) => (this.#ran = server),
       onMoment: (server: SimServer, moment: Moment) => this.#storm?.strikeAt(server, moment),
+      onRefused: (server: SimServer) => this.#storm?.refused(server),
+      onCaughtUp: (server: SimServer) => this.#storm?.caughtUp(server),
       onFailure: (error: unknown) => (this.#failure ??= error),
     };
     const newServer = (id: ServerId): SimServer => {
@@ -170,10 +161,10 @@ class Simulation {
       const storm = this.#begin();
       this.#storm = storm;
       this.#runUntil(this.#swarm.stormUs, () => false);
-      this.#calm(storm);
+      const calm = this.#newCalm(storm);
+      calm.begin();
       const acted = this.#timeline.nowUs;
-      for (const act of this.#acts()) this.#act(act);
-      this.#killLeader();
+      new Acts(calm).play();
       this.#trace.mix(this.#timeline.nowUs - acted);
       this.#checkEnd();
       return null;
@@ -204,9 +195,8 @@ class Simulation {
   }
 
   #create(): void {
-    const ids = this.#servers.map(({ id }) => id);
     for (const server of this.#servers) {
-      void server.create(ids).catch((error: unknown) => (this.#failure ??= error));
+      void server.create().catch((error: unknown) => (this.#failure ??= error));
     }
     drainMicrotasks();
     this.#throwFailure();
@@ -235,6 +225,22 @@ class Simulation {
     return new Storm(parts);
   }
 
+  #newCalm(storm: Storm): Calm {
+    return new Calm({
+      timeline: this.#timeline,
+      random: this.#random,
+      swarm: this.#swarm,
+      network: this.#network,
+      servers: this.#servers,
+      clients: this.#clients,
+      safety: this.#safety,
+      storm,
+      runUntil: (durationUs, done) => this.#runUntil(durationUs, done),
+      onEvent: (who, what, detail) => this.#tell(who, what, detail),
+      onFailure: (error) => (this.#failure ??= error),
+    });
+  }
+
   /** Runs events until `durationUs` have passed or `done` says so. Whether it did. */
   #runUntil(durationUs: number, done: () => boolean): boolean {
     const untilUs = this.#timeline.nowUs + durationUs;
@@ -261,7 +267,7 @@ class Simulation {
     const { node, id } = server;
     if (node === null) return;
     this.#safety.stepped(id, node);
-    const { role, currentTerm, commitIndex, lastLogIndex } = node.status();
+    const { role, currentTerm, commitIndex, lastLogIndex, diskFull } = node.status();
     this.#trace.mix(id);
     this.#trace.mix(currentTerm);
     this.#trace.mix(commitIndex * 4096 + lastLogIndex);
@@ -269,9 +275,11 @@ class Simulation {
       this.#checkHearsMajority(server, currentTerm);
       server.stoppedLeadingUs = null;
     } else this.#checkNobodyWaits(server);
-    if (role === "follower") this.#checkStands(server);
+    const mayStand = !diskFull && this.#safety.durable(id).hardState.abstainsThrough === 0;
+    if (role === "follower" && mayStand) this.#checkStands(server);
     else server.calmedUs = this.#timeline.nowUs;
-    if (node.leaderRead("k1").kind === "value") this.#safety.serving(id, currentTerm, node.appliedIndex);
+    if (role === "leader" && node.leaderRead("k1").kind === "value")
+      this.#safety.serving(id, currentTerm, node.appliedIndex);
   }
 
   /** E4: a follower that hears no leader and gives no vote stands for election, whatever else it hears. */
@@ -301,119 +309,17 @@ class Simulation {
     }
     const sinceUs = Math.max(resumedUs, this.#leadsSince.get(id)?.sinceUs ?? 0);
     if (nowUs - sinceUs < MAJORITY_MISSED_US) return;
-    const heard = this.#servers.filter(
-      (peer) => peer.id !== id && nowUs - (this.#heard.get(`${id}<${peer.id}`) ?? 0) < MAJORITY_MISSED_US,
-    );
-    require("Leader without a majority steps down", heard.length + 1 >= majority(this.#swarm.servers), () => {
-      return `server ${id} still leads term ${term} and has heard only ${heard.length} others lately`;
+    let heard = 0;
+    for (const atUs of this.#heardBy(id).values()) if (nowUs - atUs < MAJORITY_MISSED_US) heard += 1;
+    require("Leader without a majority steps down", heard + 1 >= majority(this.#swarm.servers), () => {
+      return `server ${id} still leads term ${term} and has heard only ${heard} others lately`;
     });
   }
 
-  /** Everything is healed, and the living must agree soon. */
-  #calm(storm: Storm): void {
-    this.#tell("network", "is calm from now on");
-    const { network, disk } = this.#swarm;
-    this.#network.trouble = { ...network, loss: 0, duplication: 0, delay: 0 };
-    for (const server of this.#servers) server.disk.trouble = { ...disk, fsyncError: 0, slow: 0 };
-    for (const client of this.#clients) client.stop();
-    storm.end();
-    const converged = this.#runUntil(CONVERGENCE_US, () => this.#hasConverged());
-    require("Convergence", converged, () =>
-      `no agreement ${CONVERGENCE_US / 1e6} s after healing: ${this.#describe()}`);
-    this.#tell("cluster", "has converged");
-  }
-
-  #hasConverged(): boolean {
-    const living = this.#servers.filter(({ life }) => life.kind !== "refused");
-    const states = living.flatMap(({ node }) =>
-      node === null ? [] : [{ ...node.status(), applied: node.appliedIndex }],
-    );
-    if (states.length < living.length) return false;
-    const leader = states.find(({ role }) => role === "leader");
-    if (leader === undefined || !this.#clients.every((client) => client.idle)) return false;
-    return states.every(
-      ({ currentTerm, lastLogIndex, applied, role }) =>
-        currentTerm === leader.currentTerm &&
-        lastLogIndex === leader.lastLogIndex &&
-        applied === leader.lastLogIndex &&
-        (role === "leader" || role === "follower"),
-    );
-  }
-
-  #acts(): readonly Act[] {
-    return [
-      {
-        what: "is cut off",
-        leave: (follower) => this.#isolate(follower),
-        comeBack: () => this.#network.heal(),
-        mayStand: true,
-      },
-      {
-        what: "is cut off from the leader",
-        leave: (follower, leader) => {
-          this.#network.cut(follower.id, leader.id);
-          this.#network.cut(leader.id, follower.id);
-        },
-        comeBack: () => this.#network.heal(),
-        mayStand: true,
-      },
-      {
-        what: "is stopped",
-        leave: (follower) => follower.pause(),
-        comeBack: (follower) => follower.resume(),
-        mayStand: false,
-      },
-    ];
-  }
-
-  /** A follower goes away and comes back; the leader does not change. Needs a majority without it. */
-  #act({ what, leave, comeBack, mayStand }: Act): void {
-    const living = this.#servers.filter(({ node }) => node !== null);
-    const leader = living.find(({ node }) => node?.status().role === "leader");
-    const others = living.filter((server) => server !== leader);
-    const follower = this.#random.shuffle(others)[0];
-    if (leader === undefined || follower === undefined) return;
-    if (living.length - 1 < majority(this.#swarm.servers)) return;
-    const term = leader.node?.status().currentTerm;
-    this.#tell(`server ${follower.id}`, what);
-    leave(follower, leader);
-    this.#runUntil(ACT_US, () => false);
-    comeBack(follower);
-    const stood = this.#runUntil(ACT_US, () => !mayStand && follower.node?.status().role !== "follower");
-    const now = leader.node?.status();
-    require("Stable leader", !stood && now?.role === "leader" && now.currentTerm === term, () => {
-      return `follower ${follower.id} ${what} for ${ACT_US / 1e6} s and came back; server ${leader.id} led term ${term}: ${this.#describe()}`;
-    });
-    require("Convergence", this.#hasConverged(), () => `after an act: ${this.#describe()}`);
-  }
-
-  /**
-   * The leader dies; the others elect one of themselves, and it comes back. Everything takes equally long
-   * now, so that no jitter parts those who stand at the same time: only their timers can (E10).
-   */
-  #killLeader(): void {
-    const living = this.#servers.filter(({ node }) => node !== null);
-    const leader = living.find(({ node }) => node?.status().role === "leader");
-    if (leader === undefined || living.length - 1 < majority(this.#swarm.servers)) return;
-    const { network, disk } = this.#swarm;
-    this.#network.trouble = { ...this.#network.trouble, latencyMaxUs: network.latencyMinUs };
-    for (const each of this.#servers) {
-      each.disk.trouble = { ...each.disk.trouble, latencyMaxUs: disk.latencyMinUs };
-    }
-    leader.kill();
-    const elected = (): boolean => living.some(({ node }) => node?.status().role === "leader");
-    require("Convergence", this.#runUntil(CONVERGENCE_US, elected), () =>
-      `no leader ${CONVERGENCE_US / 1e6} s after server ${leader.id} was killed: ${this.#describe()}`);
-    leader.start();
-    require("Convergence", this.#runUntil(CONVERGENCE_US, () => this.#hasConverged()), () =>
-      `no agreement ${CONVERGENCE_US / 1e6} s after server ${leader.id} was killed: ${this.#describe()}`);
-  }
-
-  #isolate(server: SimServer): void {
-    for (const other of this.#servers) {
-      this.#network.cut(server.id, other.id);
-      this.#network.cut(other.id, server.id);
-    }
+  #heardBy(leader: ServerId): Map<ServerId, number> {
+    const known = this.#heard.get(leader) ?? new Map<ServerId, number>();
+    this.#heard.set(leader, known);
+    return known;
   }
 
   #checkEnd(): void {
@@ -431,17 +337,6 @@ class Simulation {
       "Linearizability",
       verdict.kind === "violation" ? verdict.explanation.join("\n") : `key ${verdict.key}: undecided`,
     );
-  }
-
-  #describe(): string {
-    return this.#servers
-      .map(({ id, life, node }) => {
-        if (node === null) return `${id} ${life.kind}`;
-        const { role, currentTerm, commitIndex, lastLogIndex } = node.status();
-        return `${id} ${role} t${currentTerm} ${commitIndex}/${lastLogIndex}`;
-      })
-      .concat(this.#clients.every((client) => client.idle) ? [] : ["a client still waits"])
-      .join(", ");
   }
 
   #tell(who: string, what: string, detail?: unknown): void {

@@ -5,7 +5,8 @@ import { MOMENTS, type Moment } from "./moment.ts";
 import type { Random } from "./random.ts";
 import type { SimNetwork } from "./sim-network.ts";
 import type { SimServer } from "./sim-server.ts";
-import type { Strike, Swarm } from "./swarm.ts";
+import { cutShort, flipBit, loseFiles, type Damage } from "./file-damage.ts";
+import { SERVERS_TO_REPLACE_ONE, type Strike, type Swarm } from "./swarm.ts";
 import type { Timeline } from "./timeline.ts";
 
 export interface StormParts {
@@ -21,13 +22,19 @@ export interface StormParts {
 const SHORT_US = 50_000;
 const LONG_US = 3_000_000;
 const AMBUSH_US = 50_000;
+/** A disk is full when no more than this is left. */
+const MAX_ROOM_BYTES = 2000;
+/** How often all disks fill up and not one. */
+const ALL_FULL = 0.2;
 
 export class Storm {
   readonly #parts: StormParts;
-  /** Whose files were damaged; never a majority, so that a good copy of everything is left. */
+  /** Whose files were damaged and that has not caught up since; never a majority: a good copy of everything is left. */
   readonly #damaged = new Set<ServerId>();
   /** Whoever comes to one of these moments next is struck. Rare ones wait long. */
   readonly #ambushes = new Set<Moment>();
+  /** They will be made anew. */
+  readonly #replacing = new Set<ServerId>();
   #over = false;
 
   constructor(parts: StormParts) {
@@ -35,14 +42,52 @@ export class Storm {
     this.#schedule();
   }
 
-  /** Nothing strikes any more; links heal, the stopped go on, the dead are started. */
+  /** Nothing strikes any more; links heal, disks have room, the stopped go on, the dead are started. */
   end(): void {
     this.#over = true;
     this.#parts.network.heal();
     for (const server of this.#parts.servers) {
+      server.disk.makeRoom();
       server.resume();
       server.start();
     }
+  }
+
+  get isReplacing(): boolean {
+    return this.#replacing.size > 0;
+  }
+
+  /** `server` will not start with the files that it has. */
+  refused(server: SimServer): void {
+    this.#later(() => {
+      if (!this.replace(server)) this.refused(server);
+    });
+  }
+
+  /** `server`, which had been made anew, is one like the others again. */
+  caughtUp({ id }: SimServer): void {
+    this.#damaged.delete(id);
+  }
+
+  /**
+   * An operator makes a server anew that refused to start: asks all others for their terms, then makes its
+   * files. False: it need not be, or cannot be now, as not all others answer.
+   */
+  replace(server: SimServer): boolean {
+    const { servers, random, timeline, faults } = this.#parts;
+    if (server.life.kind !== "refused" || this.#replacing.has(server.id)) return false;
+    const others = servers.filter((other) => other !== server);
+    const terms = others.flatMap(({ node, isPaused }) =>
+      node === null || isPaused ? [] : [node.status().currentTerm],
+    );
+    if (servers.length < SERVERS_TO_REPLACE_ONE || terms.length < others.length) return false;
+    this.#replacing.add(server.id);
+    timeline.schedule(random.skewed(0, SHORT_US), () => {
+      this.#replacing.delete(server.id);
+      server.makeAnew(Math.max(...terms));
+      faults.count("replaced");
+    });
+    return true;
   }
 
   #schedule(): void {
@@ -72,6 +117,10 @@ export class Storm {
         if (servers.length < 2) return;
         this.#cutPair();
         break;
+      case "stop":
+        if (server.node === null || server.isPaused) return;
+        server.stop();
+        break;
       case "kill":
         server.kill();
         this.#later(() => server.start());
@@ -94,11 +143,19 @@ export class Storm {
         this.#ambushes.add(random.pick(MOMENTS));
         return;
       case "bitFlip":
-        if (!this.#mayDamage(server)) return;
-        server.kill();
-        void this.#flipBit(server);
-        this.#later(() => server.start());
+        if (!this.#damage(server, flipBit)) return;
         break;
+      case "truncation":
+        if (!this.#damage(server, cutShort)) return;
+        break;
+      case "diskLost":
+        if (!this.#damage(server, random.chance(0.5) ? loseFiles : loseAll)) return;
+        break;
+      case "diskFull":
+        // All at once, as when they are on one disk.
+        for (const each of random.chance(ALL_FULL) ? servers : [server]) this.#fill(each);
+        // Counted when something finds no room.
+        return;
     }
     faults.count(kind);
   }
@@ -166,32 +223,30 @@ export class Storm {
     });
   }
 
-  #mayDamage({ id }: SimServer): boolean {
-    const most = Math.ceil(this.#parts.servers.length / 2) - 1;
-    return this.#damaged.has(id) || this.#damaged.size < most;
+  #fill(server: SimServer): void {
+    if (server.disk.isFull) return;
+    const roomBytes = this.#parts.random.int(0, MAX_ROOM_BYTES);
+    server.disk.fill(roomBytes);
+    this.#parts.onEvent(`server ${server.id}`, "has a full disk", { roomBytes });
+    this.#later(() => {
+      server.disk.makeRoom();
+      this.#parts.onEvent(`server ${server.id}`, "has room on its disk");
+    });
   }
 
-  /** In one byte of one file of a server that does not run. */
-  async #flipBit(server: SimServer): Promise<void> {
-    const { random, onEvent } = this.#parts;
+  /** Stops the server, does that to its files and starts it again. False: too many are damaged already. */
+  #damage(server: SimServer, damage: Damage): boolean {
+    const { random, onEvent, servers } = this.#parts;
+    const most = Math.ceil(servers.length / 2) - 1;
+    if (!this.#damaged.has(server.id) && this.#damaged.size >= most) return false;
+    server.kill();
+    const what = damage({ disk: server.disk, serverId: server.id, random });
+    this.#later(() => server.start());
+    if (what === null) return true;
     this.#damaged.add(server.id);
-    const { files } = server.disk;
-    const logs = (await files.listDirectory(`raft_state/server_${server.id}`)) ?? [];
-    const names = logs.filter((name) => name.startsWith("log-")).map((name) => `server_${server.id}/${name}`);
-    const [log, ...logsAfter] = random.chance(0.5) ? names : [];
-    const name = log === undefined ? `server_${server.id}.json` : random.pick([log, ...logsAfter]);
-    const path = `raft_state/${name}`;
-    const bytes = await files.readFile(path);
-    if (bytes === null || bytes.length === 0) return;
-    // Half of the time in a digit: it still reads as a number, and only a checksum can tell.
-    const digits = [...bytes.keys()].filter((at) => /[0-9]/.test(String.fromCharCode(bytes[at] ?? 0)));
-    const [first, ...others] = random.chance(0.5) ? digits : [];
-    const at = first === undefined ? random.int(0, bytes.length - 1) : random.pick([first, ...others]);
-    bytes[at] = (bytes[at] ?? 0) ^ (1 << random.int(0, first === undefined ? 7 : 2));
-    await files.writeFile(path, bytes);
-    await files.syncFile(path);
     server.damaged = true;
-    onEvent(`server ${server.id}`, "has a bit flipped", { path, at });
+    onEvent(`server ${server.id}`, what);
+    return true;
   }
 
   #later(action: () => void): void {
@@ -201,3 +256,8 @@ export class Storm {
     });
   }
 }
+
+const loseAll: Damage = ({ disk }) => {
+  disk.replace();
+  return "loses its disk";
+};

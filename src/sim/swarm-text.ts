@@ -12,6 +12,7 @@ export function describeSwarm(swarm: Swarm): readonly string[] {
     describeStrikes(swarm),
     clockSkew === 0 ? "clocks: all right" : `clocks: up to ${percent(clockSkew)} fast or slow`,
     `log: ${count(swarm.maxBatchEntries, "entry", "entries")} a message, ${swarm.maxInflight} in flight, segments of ${maxSegmentBytes} bytes`,
+    describeSnapshots(swarm),
   ];
 }
 
@@ -39,6 +40,12 @@ function describeDisk({ disk }: Swarm): string {
 function describeStrikes({ strikes, faultEveryUs }: Swarm): string {
   if (strikes.length === 0) return "strikes: none";
   return `strikes: about every ${milliseconds(faultEveryUs)} one of ${strikes.join(", ")}`;
+}
+
+function describeSnapshots({ snapshot: { everyEntries, keepEntries, maxChunkBytes } }: Swarm): string {
+  if (everyEntries === 0) return "snapshots: none";
+  const behind = `${count(keepEntries, "entry", "entries")} behind it`;
+  return `snapshots: one every ${everyEntries} entries, ${behind}, sent in chunks of ${maxChunkBytes} bytes`;
 }
 
 function count(number: number, one: string, many = `${one}s`): string {

@@ -4,7 +4,10 @@
  */
 import type { Random } from "./random.ts";
 
-/** Everything a simulation can inject. The run counts what really happened, by these names. */
+/**
+ * Everything a simulation can inject, and what should come of it where that is rare (`replaced`, the
+ * snapshots). The run counts what really happened, by these names.
+ */
 export const FAULT_KINDS = [
   "messageLost",
   "messageDuplicated",
@@ -12,6 +15,7 @@ export const FAULT_KINDS = [
   "partition",
   "oneWayPartition",
   "partialPartition",
+  "stop",
   "kill",
   "powerLoss",
   "totalPowerLoss",
@@ -21,6 +25,12 @@ export const FAULT_KINDS = [
   "clockSkew",
   "ambush",
   "bitFlip",
+  "truncation",
+  "diskLost",
+  "replaced",
+  "diskFull",
+  "snapshotTaken",
+  "snapshotInstalled",
 ] as const;
 
 export type FaultKind = (typeof FAULT_KINDS)[number];
@@ -45,6 +55,7 @@ export interface Swarm {
   readonly maxBatchEntries: number;
   readonly maxInflight: number;
   readonly maxSegmentBytes: number;
+  readonly snapshot: SnapshotSizes;
 }
 
 /** A fault that strikes at a moment, not with a message or a disk operation. */
@@ -53,12 +64,16 @@ export type Strike = Extract<
   | "partition"
   | "oneWayPartition"
   | "partialPartition"
+  | "stop"
   | "kill"
   | "powerLoss"
   | "totalPowerLoss"
   | "pause"
   | "ambush"
   | "bitFlip"
+  | "truncation"
+  | "diskLost"
+  | "diskFull"
 >;
 
 export interface NetworkFaults {
@@ -81,17 +96,33 @@ export interface DiskFaults {
   readonly slowMaxUs: number;
 }
 
+export interface SnapshotSizes {
+  /** Entries from one snapshot to the next; 0: none is ever taken. */
+  readonly everyEntries: number;
+  /** How many entries stay in the log behind a snapshot. */
+  readonly keepEntries: number;
+  /** Of a snapshot on its way to a follower. */
+  readonly maxChunkBytes: number;
+}
+
 export const STRIKES: readonly Strike[] = [
   "partition",
   "oneWayPartition",
   "partialPartition",
+  "stop",
   "kill",
   "powerLoss",
   "totalPowerLoss",
   "pause",
   "ambush",
   "bitFlip",
+  "truncation",
+  "diskLost",
+  "diskFull",
 ];
+
+/** From so many servers on, one that has lost its disk can be made anew: the others are a majority without it. */
+export const SERVERS_TO_REPLACE_ONE = 3;
 
 export function drawSwarm(random: Random): Swarm {
   const servers = random.pick([1, 2, 3, 3, 3, 4, 5, 5, 6, 7]);
@@ -124,11 +155,18 @@ export function drawSwarm(random: Random): Swarm {
     maxBatchEntries: random.pick([1, 3, 100]),
     maxInflight: random.pick([1, 2, 8]),
     maxSegmentBytes: random.pick([700, 4000, 100_000]),
+    snapshot: {
+      everyEntries: random.pick([0, 5, 10, 30, 100]),
+      keepEntries: random.pick([0, 0, 3, 20]),
+      maxChunkBytes: random.pick([300, 1000, 4000]),
+    },
   };
 }
 
 /** The faults that are switched on in this swarm, and so should happen, over many seeds. */
-export function enabledFaults({ network, disk, strikes, clockSkew, servers }: Swarm): readonly FaultKind[] {
+export function enabledFaults(swarm: Swarm): readonly FaultKind[] {
+  const { network, disk, strikes, clockSkew, servers, snapshot } = swarm;
+  const replaces = strikes.includes("diskLost") && servers >= SERVERS_TO_REPLACE_ONE;
   const on: readonly (readonly [FaultKind, boolean])[] = [
     ["messageLost", network.loss > 0 && servers > 1],
     ["messageDuplicated", network.duplication > 0 && servers > 1],
@@ -136,6 +174,9 @@ export function enabledFaults({ network, disk, strikes, clockSkew, servers }: Sw
     ["fsyncError", disk.fsyncError > 0],
     ["slowDisk", disk.slow > 0],
     ["clockSkew", clockSkew > 0],
+    ["replaced", replaces],
+    ["snapshotTaken", snapshot.everyEntries > 0],
+    ["snapshotInstalled", snapshot.everyEntries > 0 && servers > 1],
   ];
   return [...on.filter(([, enabled]) => enabled).map(([kind]) => kind), ...strikes];
 }

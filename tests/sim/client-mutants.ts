@@ -81,9 +81,9 @@ export const clientMutants: readonly Mutant[] = [
     rule: "C3",
     what: "Only the leader remembers which writes were done.",
     file: "src/node/node.ts",
-    find: "else this.#clients.applied(index, term, machine.apply(index, payload.command));",
+    find: "        this.#clients.applied(index, term, machine.apply(index, payload.command));",
     replace:
-      'else if (this.#raft.status().role === "leader") this.#clients.applied(index, term, machine.apply(index, payload.command));\n      else machine.apply(index, { ...payload.command, request: null, routed: null });',
+      '        if (this.#raft.status().role === "leader") this.#clients.applied(index, term, machine.apply(index, payload.command));\n        else machine.apply(index, { ...payload.command, request: null, routed: null });',
   },
   {
     name: "missing-is-empty",
@@ -106,7 +106,7 @@ export const clientMutants: readonly Mutant[] = [
     rule: "R2",
     what: "A new leader serves reads before it knows what was committed.",
     file: "src/node/node.ts",
-    find: 'if (this.#parts.machine.appliedIndex < noopIndex) return { kind: "notReady" };',
+    find: 'if (this.appliedIndex < noopIndex) return { kind: "notReady" };',
     replace: "",
   },
 ];

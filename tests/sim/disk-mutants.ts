@@ -1,5 +1,5 @@
 import type { Mutant } from "./mutant.ts";
-import { BIT_FLIPS, CRASHES, PARTITIONS, POWER_LOSSES } from "./mutant-focus.ts";
+import { BIT_FLIPS, CRASHES, PARTITIONS, POWER_LOSSES, ROLLING_POWER_LOSSES } from "./mutant-focus.ts";
 
 /** correctness.md, "Disk", and group commit. */
 export const diskMutants: readonly Mutant[] = [
@@ -7,9 +7,9 @@ export const diskMutants: readonly Mutant[] = [
     name: "log-not-synced",
     rule: "P1",
     what: "Appended entries are called durable while they are in the page cache.",
-    file: "src/storage/server-store.ts",
-    find: "      await this.#log.sync();\n",
-    replace: "",
+    file: "src/storage/running-store.ts",
+    find: "        await this.#log.sync();\n      });",
+    replace: "      });",
   },
   {
     name: "recovered-tail-not-synced",
@@ -25,8 +25,8 @@ export const diskMutants: readonly Mutant[] = [
     rule: "P1",
     what: "A renamed state file is taken for durable, though the process died before syncing the name.",
     file: "src/storage/server-store.ts",
-    find: "    await fs.syncDirectory(stateDir);\n    const store",
-    replace: "    const store",
+    find: "    await fs.syncDirectory(stateDir);\n    const { newest",
+    replace: "    const { newest",
     focus: CRASHES,
   },
   {
@@ -93,6 +93,7 @@ export const diskMutants: readonly Mutant[] = [
     file: "src/storage/segmented-log.ts",
     find: "    await this.sync();\n    const { file, firstIndex } = this.#open;",
     replace: "    const { file, firstIndex } = this.#open;",
+    focus: ROLLING_POWER_LOSSES,
   },
   {
     name: "truncation-not-synced",
@@ -119,6 +120,7 @@ export const diskMutants: readonly Mutant[] = [
     file: "src/storage/segment.ts",
     find: 'return torn("sectors were never written");',
     replace: 'return corrupt("sectors were never written");',
+    focus: POWER_LOSSES,
   },
   {
     name: "torn-header-refused",
@@ -127,6 +129,7 @@ export const diskMutants: readonly Mutant[] = [
     file: "src/storage/segment.ts",
     find: "if (bytes.length > whole.length || bytes.equals(whole)) return false;",
     replace: "if (bytes.length < whole.length || bytes.equals(whole)) return false;",
+    focus: ROLLING_POWER_LOSSES,
   },
   {
     name: "torn-tail-left",
@@ -135,6 +138,7 @@ export const diskMutants: readonly Mutant[] = [
     file: "src/storage/segmented-log.ts",
     find: "      await open.file.truncate(last.end);\n",
     replace: "",
+    focus: POWER_LOSSES,
   },
   {
     name: "synced-claims-too-much",
@@ -201,18 +205,25 @@ export const diskMutants: readonly Mutant[] = [
     name: "empty-segment-loses-one",
     rule: "P8",
     what: "A log whose last segment is empty is recovered without its last entry.",
-    file: "src/storage/segmented-log.ts",
-    find: "const entries = content.segments.flatMap((segment) => segment.entries);",
+    file: "src/storage/log-recovery.ts",
+    find: "return segments.flatMap((segment) => segment.entries);",
     replace:
-      "const all = content.segments.flatMap((segment) => segment.entries);\n    const entries = last.entries.length === 0 ? all.slice(0, -1) : all;",
+      "const all = segments.flatMap((segment) => segment.entries);\n  return segments.at(-1)?.entries.length === 0 ? all.slice(0, -1) : all;",
   },
   {
     name: "recovered-entry-not-applied",
     rule: "P8",
     what: "After a restart the last recovered entry counts as applied and is not.",
     file: "src/node/node.ts",
-    find: 'if (payload.kind === "noop") machine.skip(index);',
-    replace:
-      'if (payload.kind === "noop" || index === this.#parts.recovered.entries.length) machine.skip(index);',
+    find: 'if (payload.kind === "noop") {\n        machine.skip(index);',
+    replace: 'if (payload.kind === "noop" || index === this.recoveredEnd) {\n        machine.skip(index);',
+    also: [
+      {
+        file: "src/node/node.ts",
+        find: "    this.#raft = recoveredRaft(parts, recovered);",
+        replace:
+          "    this.#raft = recoveredRaft(parts, recovered);\n    this.recoveredEnd = recovered.log.base.index + recovered.log.entries.length;",
+      },
+    ],
   },
 ];

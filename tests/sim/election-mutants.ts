@@ -16,8 +16,8 @@ export const electionMutants: readonly Mutant[] = [
     rule: "E1",
     what: "A vote is kept in memory only.",
     file: "src/raft/state.ts",
-    find: "this.durability.saveHardState({ currentTerm: this.#currentTerm, votedFor: candidate });",
-    replace: "",
+    find: "    this.#votedFor = candidate;\n    this.#saveHardState();",
+    replace: "    this.#votedFor = candidate;",
   },
   {
     name: "vote-forgotten-at-start",
@@ -87,14 +87,15 @@ export const electionMutants: readonly Mutant[] = [
     file: "src/raft/following.ts",
     find: 'if (request.term < state.currentTerm) return "stale";',
     replace: 'state.resetElectionTimer();\n  if (request.term < state.currentTerm) return "stale";',
+    focus: SLOW_NETWORK,
   },
   {
     name: "term-not-saved",
     rule: "E5",
     what: "A higher term is kept in memory only.",
     file: "src/raft/state.ts",
-    find: "this.durability.saveHardState({ currentTerm: term, votedFor: null });",
-    replace: "",
+    find: "    this.#votedFor = null;\n    this.#saveHardState();",
+    replace: "    this.#votedFor = null;",
   },
   {
     name: "higher-term-in-reply-ignored",

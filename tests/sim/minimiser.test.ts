@@ -18,6 +18,7 @@ const WILD: Swarm = {
   clockSkew: 0.1,
   maxBatchEntries: 100,
   maxInflight: 8,
+  snapshot: { everyEntries: 5, keepEntries: 3, maxChunkBytes: 300 },
   network: {
     latencyMinUs: 100,
     latencyMaxUs: 30_000,
@@ -49,6 +50,7 @@ test("everything that the failure does not need goes, and what it needs stays", 
     clockSkew: 0,
     maxBatchEntries: 1,
     maxInflight: 1,
+    snapshot: { everyEntries: 0, keepEntries: 0, maxChunkBytes: 100_000 },
     network: { ...WILD.network, ...PLAIN, duplication: 0, delay: 0 },
     disk: { ...WILD.disk, ...PLAIN, fsyncError: 0, slow: 0 },
   });

@@ -75,3 +75,71 @@ export const BIT_FLIPS: Partial<Swarm> = {
   faultEveryUs: QUICKLY_US,
   strikes: ["bitFlip", "kill"],
 };
+
+/** Snapshots all the time, on disks that lose power in mid-write; small segments, so that much is removed. */
+export const SNAPSHOT_CRASHES: Partial<Swarm> = {
+  servers: 3,
+  clients: 6,
+  thinkTimeUs: 1000,
+  faultEveryUs: QUICKLY_US,
+  strikes: ["ambush", "powerLoss", "kill", "partition"],
+  maxSegmentBytes: 700,
+  disk: { latencyMinUs: 50, latencyMaxUs: 20_000, fsyncError: 0, slow: 0, slowMaxUs: 50_000 },
+  snapshot: { everyEntries: 5, keepEntries: 0, maxChunkBytes: 4000 },
+};
+
+/** The same, with fsyncs that fail. */
+export const FAILING_FSYNCS: Partial<Swarm> = {
+  ...SNAPSHOT_CRASHES,
+  strikes: ["powerLoss"],
+  disk: { latencyMinUs: 50, latencyMaxUs: 3000, fsyncError: 0.02, slow: 0, slowMaxUs: 50_000 },
+};
+
+/** Followers that need snapshots again and again, in many chunks. */
+export const LEFT_BEHIND: Partial<Swarm> = {
+  servers: 5,
+  clients: 6,
+  thinkTimeUs: 1000,
+  faultEveryUs: QUICKLY_US,
+  strikes: ["partition", "oneWayPartition", "pause", "kill"],
+  snapshot: { everyEntries: 5, keepEntries: 0, maxChunkBytes: 300 },
+};
+
+/** Disks that fill up while votes and entries are written. */
+export const FULL_DISKS: Partial<Swarm> = {
+  servers: 3,
+  clients: 6,
+  thinkTimeUs: 1000,
+  faultEveryUs: QUICKLY_US,
+  strikes: ["diskFull", "kill", "powerLoss"],
+  snapshot: { everyEntries: 30, keepEntries: 3, maxChunkBytes: 4000 },
+};
+
+/** Servers that are made anew while leaders change. */
+export const LOST_DISKS: Partial<Swarm> = {
+  servers: 3,
+  clients: 6,
+  thinkTimeUs: 20_000,
+  faultEveryUs: QUICKLY_US,
+  strikes: ["diskLost", "partition", "kill", "ambush"],
+};
+
+/** Power that goes while one small segment follows the other. */
+export const ROLLING_POWER_LOSSES: Partial<Swarm> = { ...POWER_LOSSES, maxSegmentBytes: 700 };
+
+/** Messages that are lost, until all is calm of a sudden, and hardly anything follows. */
+export const LOSSES: Partial<Swarm> = {
+  servers: 5,
+  clients: 1,
+  thinkTimeUs: 100_000,
+  stormUs: 2_000_000,
+  strikes: [],
+  network: {
+    latencyMinUs: 1000,
+    latencyMaxUs: 30_000,
+    loss: 0.3,
+    duplication: 0,
+    delay: 0,
+    delayMaxUs: 50_000,
+  },
+};

@@ -1,17 +1,19 @@
 /** Preloaded into a process of its own, it plants the bug that RAFTKV_MUTANT names. */
-import { resolve } from "node:path";
-import { mutate } from "./mutant.ts";
+import { relative, resolve } from "node:path";
+import { filesOf, mutate } from "./mutant.ts";
 import { mutantNamed } from "./mutants.ts";
 
 const mutant = mutantNamed(Bun.env["RAFTKV_MUTANT"] ?? "");
-const path = resolve(import.meta.dir, "../..", mutant.file);
+const root = resolve(import.meta.dir, "../..");
+const files = new Set(filesOf(mutant));
 
 Bun.plugin({
   name: "planted bug",
   setup(build) {
-    build.onLoad({ filter: /\/src\/.*\.ts$/ }, async (loaded) => {
-      const source = await Bun.file(loaded.path).text();
-      return { contents: loaded.path === path ? mutate(mutant, source) : source, loader: "ts" };
+    build.onLoad({ filter: /\/src\/.*\.ts$/ }, async ({ path }) => {
+      const source = await Bun.file(path).text();
+      const file = relative(root, path);
+      return { contents: files.has(file) ? mutate(mutant, file, source) : source, loader: "ts" };
     });
   },
 });

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { resolve } from "node:path";
-import { mutate } from "./mutant.ts";
+import { filesOf, mutate } from "./mutant.ts";
 import { hunt, twoAtATime, type HuntOutcome } from "./mutant-hunt.ts";
 import { MUTANTS } from "./mutants.ts";
 
@@ -10,8 +10,10 @@ const TIMEOUT_MS = 300_000;
 
 test("Simulation: every planted bug has one place in the source, and a name of its own", async () => {
   for (const mutant of MUTANTS) {
-    const source = await Bun.file(resolve(import.meta.dir, "../..", mutant.file)).text();
-    expect(mutate(mutant, source)).not.toBe(source);
+    for (const file of filesOf(mutant)) {
+      const source = await Bun.file(resolve(import.meta.dir, "../..", file)).text();
+      expect(mutate(mutant, file, source)).not.toBe(source);
+    }
   }
   expect(new Set(MUTANTS.map(({ name }) => name)).size).toBe(MUTANTS.length);
 });

@@ -2,13 +2,19 @@
 import { clientMutants } from "./client-mutants.ts";
 import { diskMutants } from "./disk-mutants.ts";
 import { electionMutants } from "./election-mutants.ts";
+import { fullDiskMutants } from "./full-disk-mutants.ts";
 import type { Mutant } from "./mutant.ts";
+import { rejoinMutants } from "./rejoin-mutants.ts";
 import { replicationMutants } from "./replication-mutants.ts";
+import { snapshotMutants } from "./snapshot-mutants.ts";
 
 export const MUTANTS: readonly Mutant[] = [
   ...electionMutants,
   ...replicationMutants,
   ...diskMutants,
+  ...fullDiskMutants,
+  ...rejoinMutants,
+  ...snapshotMutants,
   ...clientMutants,
 ];
 

@@ -1,5 +1,5 @@
 import type { Mutant } from "./mutant.ts";
-import { DISTANCE, SLOW_DISKS } from "./mutant-focus.ts";
+import { DISTANCE, LOSSES, PARTITIONS, SLOW_DISKS } from "./mutant-focus.ts";
 
 /** correctness.md, "Replication". */
 export const replicationMutants: readonly Mutant[] = [
@@ -24,7 +24,7 @@ export const replicationMutants: readonly Mutant[] = [
     rule: "R3",
     what: "A follower lays uncommitted entries anew, and so drops those behind an old, reordered request.",
     file: "src/raft/following.ts",
-    find: "entries.findIndex(({ index, term }) => state.log.termAt(index) !== term);",
+    find: "entries.findIndex((entry) => !state.log.matches(entry));",
     replace: "entries.findIndex(({ index }) => index > state.commitIndex);",
   },
   {
@@ -56,8 +56,9 @@ export const replicationMutants: readonly Mutant[] = [
     rule: "R6",
     what: "A follower takes entries after a previous one of any term.",
     file: "src/raft/following.ts",
-    find: "if (state.log.termAt(request.prevLogIndex) !== request.prevLogTerm) {",
-    replace: "if (state.log.termAt(request.prevLogIndex) === null) {",
+    find: "if (!state.log.matches(previous)) {",
+    replace: "if (state.log.lastIndex < previous.index) {",
+    focus: PARTITIONS,
   },
   {
     name: "lost-append-never-resent",
@@ -66,6 +67,7 @@ export const replicationMutants: readonly Mutant[] = [
     file: "src/raft/leadership.ts",
     find: 'if (settled === "nothing" ||',
     replace: 'if (settled === "nothing" || settled === "inflight" ||',
+    focus: LOSSES,
   },
   {
     name: "refused-append-never-resent",
@@ -129,9 +131,9 @@ export const replicationMutants: readonly Mutant[] = [
     rule: "R10",
     what: "After a conflict a leader goes back one entry.",
     file: "src/raft/leadership.ts",
-    find: "if (reply.conflict === null) return request.prevLogIndex;",
+    find: "if (reply.conflict === null) return request.prevLogIndex + (reply.diskFull ? 1 : 0);",
     replace:
-      "if (reply.conflict === null || reply.conflict.index > 0) return Math.max(1, request.prevLogIndex);",
+      "if (reply.conflict === null || reply.conflict.index > 0) return Math.max(1, request.prevLogIndex + (reply.diskFull ? 1 : 0));",
     focus: DISTANCE,
   },
   {

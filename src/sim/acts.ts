@@ -1,0 +1,237 @@
+/**
+ * What is done to a cluster that is calm, one thing after the other, each with a promise that must be kept:
+ *
+ *   a follower is cut off, or from the leader only, or stopped for a while   the leader stays (E7, E9, E11)
+ *   one falls so far behind that what it needs is gone from the log          it gets a snapshot, hears the leader
+ *                                                                            all the time, and that stays (S6)
+ *   the leader's disk is full                                                others with room take over, else it
+ *                                                                            leads on and serves reads (P6)
+ *   the leader is killed                                                     there is soon another (E10)
+ *   a snapshot is taken on demand                                            the log is as short as it should be
+ */
+import { majority } from "../raft/quorum.ts";
+import { CONVERGENCE_US, type Calm, type CalmParts } from "./calm.ts";
+import { READ_MARK_KEY } from "./read-mark.ts";
+import type { SimServer } from "./sim-server.ts";
+import { require } from "./violation.ts";
+
+/** How long an act keeps a follower away, and how long the rest then has to show that it does not matter. */
+const ACT_US = 1_200_000;
+/** In the acts, clients hardly pause. */
+const THINK_TIME_US = 2000;
+/** How long it may take until a log is compacted that clients write to as fast as they can. */
+const COMPACTION_US = 60_000_000;
+
+/** What happens to one follower in the calm, which must not matter to the others. */
+interface Act {
+  readonly what: string;
+  readonly leave: (follower: SimServer, leader: SimServer) => void;
+  readonly comeBack: (follower: SimServer) => void;
+  /** Back again, it may stand for election; for nothing, as the others hear their leader. */
+  readonly mayStand: boolean;
+}
+
+/** Plays the acts. */
+export class Acts {
+  readonly #calm: Calm;
+  readonly #parts: CalmParts;
+
+  constructor(calm: Calm) {
+    this.#calm = calm;
+    this.#parts = calm.parts;
+  }
+
+  /** Throws Violation when a promise is broken. */
+  play(): void {
+    for (const act of this.#acts()) this.#act(act);
+    this.#leaveFollowerBehind();
+    this.#fillLeadersDisk();
+    this.#killLeader();
+    this.#checkBoundedLogs();
+  }
+
+  #acts(): readonly Act[] {
+    return [
+      {
+        what: "is cut off",
+        leave: (follower) => this.#isolate(follower),
+        comeBack: () => this.#parts.network.heal(),
+        mayStand: true,
+      },
+      {
+        what: "is cut off from the leader",
+        leave: (follower, leader) => {
+          this.#parts.network.cut(follower.id, leader.id);
+          this.#parts.network.cut(leader.id, follower.id);
+        },
+        comeBack: () => this.#parts.network.heal(),
+        mayStand: true,
+      },
+      {
+        what: "is stopped",
+        leave: (follower) => follower.pause(),
+        comeBack: (follower) => follower.resume(),
+        mayStand: false,
+      },
+    ];
+  }
+
+  /** The leader and some follower, if the others are a majority without one of them; null: they are not. */
+  #actors(): { readonly leader: SimServer; readonly follower: SimServer } | null {
+    const living = this.#parts.servers.filter(({ node }) => node !== null);
+    const leader = living.find(({ node }) => node?.status().role === "leader");
+    const [follower] = this.#parts.random.shuffle(living.filter((server) => server !== leader));
+    const enough = living.length - 1 >= majority(this.#parts.swarm.servers);
+    return leader === undefined || follower === undefined || !enough ? null : { leader, follower };
+  }
+
+  /** A follower goes away and comes back; the leader does not change. */
+  #act({ what, leave, comeBack, mayStand }: Act): void {
+    const actors = this.#actors();
+    if (actors === null) return;
+    const { leader, follower } = actors;
+    const term = leader.node?.status().currentTerm;
+    this.#parts.onEvent(`server ${follower.id}`, what);
+    leave(follower, leader);
+    this.#parts.runUntil(ACT_US, () => false);
+    comeBack(follower);
+    const stood = this.#parts.runUntil(
+      ACT_US,
+      () => !mayStand && follower.node?.status().role !== "follower",
+    );
+    const now = leader.node?.status();
+    require("Stable leader", !stood && now?.role === "leader" && now.currentTerm === term, () => {
+      return `follower ${follower.id} ${what} for ${ACT_US / 1e6} s and came back; server ${leader.id} led term ${term}: ${this.#calm.describe()}`;
+    });
+    require("Convergence", this.#calm.hasConverged, () => `after an act: ${this.#calm.describe()}`);
+  }
+
+  /**
+   * A follower is away until what it needs is gone from the leader's log. Back again, it gets a snapshot while
+   * clients go on, and all that time it hears the leader, which stays (S6).
+   */
+  #leaveFollowerBehind(): void {
+    const actors = this.#actors();
+    if (actors === null || this.#parts.swarm.snapshot.everyEntries === 0 || this.#parts.clients.length === 0)
+      return;
+    const { leader, follower } = actors;
+    const term = leader.node?.status().currentTerm;
+    const { installs } = follower;
+    const end = follower.node?.status().lastLogIndex ?? 0;
+    this.#parts.onEvent(`server ${follower.id}`, "is left behind");
+    this.#isolate(follower);
+    for (const client of this.#parts.clients) client.resume(THINK_TIME_US);
+    const compacted = this.#parts.runUntil(
+      COMPACTION_US,
+      () => (leader.node?.status().firstLogIndex ?? 0) > end + 1,
+    );
+    require("Bounded log", compacted, () => {
+      return `server ${leader.id} still has entry ${end + 1} in its log after ${COMPACTION_US / 1e6} s: ${this.#calm.describe()}`;
+    });
+    // What was sent before is lost now, too.
+    this.#parts.runUntil(this.#parts.swarm.network.latencyMaxUs, () => false);
+    this.#parts.network.heal();
+    const allowedUs = CONVERGENCE_US + this.#calm.catchUpUs;
+    const healedUs = this.#parts.timeline.nowUs;
+    let follows = false;
+    const installed = this.#parts.runUntil(allowedUs, () => {
+      const { role } = follower.node?.status() ?? {};
+      require("Stable leader", !follows || role === "follower", () => {
+        return `server ${follower.id} hears no leader while it gets a snapshot: ${this.#calm.describe()}`;
+      });
+      follows ||= role === "follower" && follower.calmedUs > healedUs;
+      return follower.installs > installs;
+    });
+    for (const client of this.#parts.clients) client.stop();
+    require("Convergence", installed, () => {
+      return `server ${follower.id} has no snapshot ${(allowedUs / 1e6).toFixed(1)} s after it came back: ${this.#calm.describe()}`;
+    });
+    this.#calm.converge("after it was installed");
+    const now = leader.node?.status();
+    require("Stable leader", now?.role === "leader" && now.currentTerm === term, () => {
+      return `server ${leader.id} led term ${term} and sent a snapshot to server ${follower.id}: ${this.#calm.describe()}`;
+    });
+  }
+
+  /** P6: nobody waits for a leader that cannot write while others can; and if none can, it still serves reads. */
+  #fillLeadersDisk(): void {
+    const living = this.#parts.servers.filter(({ node }) => node !== null);
+    const leader = living.find(({ node }) => node?.status().role === "leader");
+    if (leader === undefined || this.#parts.clients.length === 0) return;
+    const others = living.filter((server) => server !== leader);
+    const { life } = leader;
+    this.#parts.onEvent(`server ${leader.id}`, "leads with a full disk");
+    leader.disk.fill(0);
+    for (const client of this.#parts.clients) client.resume(THINK_TIME_US);
+    if (others.length >= majority(this.#parts.swarm.servers)) {
+      const tookOver = (): boolean => others.some(({ node }) => node?.leaderRead("k1").kind === "value");
+      require("Disk full", this.#parts.runUntil(CONVERGENCE_US, tookOver), () => {
+        return `server ${leader.id} leads on with a full disk, though others have room: ${this.#calm.describe()}`;
+      });
+    } else {
+      this.#parts.runUntil(ACT_US, () => false);
+      const servesReads = leader.node?.leaderRead("k1").kind === "value";
+      require("Disk full", servesReads, () => {
+        return `server ${leader.id} serves no reads, for its disk is full: ${this.#calm.describe()}`;
+      });
+    }
+    require("Disk full", leader.life === life, () => `server ${leader.id} ended, for its disk was full`);
+    leader.disk.makeRoom();
+    for (const client of this.#parts.clients) client.stop();
+    this.#calm.converge("after there was room on the disk");
+  }
+
+  /** Where nothing goes on, a snapshot leaves of the log what is to be kept behind it, and little more. */
+  #checkBoundedLogs(): void {
+    const { everyEntries, keepEntries } = this.#parts.swarm.snapshot;
+    const living = this.#parts.servers.filter(({ node }) => node !== null);
+    const leader = living.find(({ node }) => node?.status().role === "leader");
+    if (everyEntries === 0 || leader === undefined) return;
+    // One more entry, so that there is something to take a snapshot of.
+    void leader.node?.put({ kind: "put", key: READ_MARK_KEY, value: "end", request: null, routed: null });
+    this.#parts.runUntil(ACT_US, () => false);
+    this.#calm.converge("after one more entry");
+    for (const { node } of living) {
+      node?.takeSnapshot().catch((error: unknown) => this.#parts.onFailure(error));
+    }
+    const tooLong = (): readonly string[] =>
+      living.flatMap(({ id, node }) => {
+        const { firstLogIndex = 0, lastLogIndex = 0 } = node?.status() ?? {};
+        const most = Math.max(everyEntries, this.#parts.swarm.keys + 1) + keepEntries;
+        return lastLogIndex - firstLogIndex + 1 > most
+          ? [`server ${id}: ${firstLogIndex} to ${lastLogIndex}`]
+          : [];
+      });
+    require("Bounded log", this.#parts.runUntil(CONVERGENCE_US, () => tooLong().length === 0), () => {
+      return `after a snapshot, with ${keepEntries} entries to be kept: ${tooLong().join(", ")}`;
+    });
+  }
+
+  /**
+   * The leader dies; the others elect one of themselves, and it comes back. Everything takes equally long
+   * now, so that no jitter parts those who stand at the same time: only their timers can (E10).
+   */
+  #killLeader(): void {
+    const living = this.#parts.servers.filter(({ node }) => node !== null);
+    const leader = living.find(({ node }) => node?.status().role === "leader");
+    if (leader === undefined || living.length - 1 < majority(this.#parts.swarm.servers)) return;
+    const { network, disk } = this.#parts.swarm;
+    this.#parts.network.trouble = { ...this.#parts.network.trouble, latencyMaxUs: network.latencyMinUs };
+    for (const each of this.#parts.servers) {
+      each.disk.trouble = { ...each.disk.trouble, latencyMaxUs: disk.latencyMinUs };
+    }
+    leader.kill();
+    const elected = (): boolean => living.some(({ node }) => node?.status().role === "leader");
+    require("Convergence", this.#parts.runUntil(CONVERGENCE_US, elected), () =>
+      `no leader ${CONVERGENCE_US / 1e6} s after server ${leader.id} was killed: ${this.#calm.describe()}`);
+    leader.start();
+    this.#calm.converge(`after server ${leader.id} was killed`);
+  }
+
+  #isolate(server: SimServer): void {
+    for (const other of this.#parts.servers) {
+      this.#parts.network.cut(server.id, other.id);
+      this.#parts.network.cut(other.id, server.id);
+    }
+  }
+}

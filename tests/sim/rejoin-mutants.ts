@@ -1,0 +1,88 @@
+import type { Mutant } from "./mutant.ts";
+import { LOST_DISKS } from "./mutant-focus.ts";
+
+/** correctness.md, P9: servers whose disk was lost, made anew. */
+export const rejoinMutants: readonly Mutant[] = [
+  {
+    name: "abstaining-votes",
+    rule: "P9",
+    what: "A server that has forgotten its votes votes.",
+    file: "src/raft/election.ts",
+    find: "if (state.abstains || request.term !== state.currentTerm) return false;",
+    replace: "if (request.term !== state.currentTerm) return false;",
+    focus: LOST_DISKS,
+  },
+  {
+    name: "abstaining-stands",
+    rule: "P9",
+    what: "A server that has forgotten entries stands for election.",
+    file: "src/raft/election.ts",
+    find: "return !state.diskFull && !state.abstains;",
+    replace: "return !state.diskFull;",
+    focus: LOST_DISKS,
+  },
+  {
+    name: "abstention-forgotten-at-start",
+    rule: "P9",
+    what: "A server that abstains votes again after a restart.",
+    file: "src/raft/state.ts",
+    find: "this.#abstainsThrough = hardState.abstainsThrough;",
+    replace: "this.#abstainsThrough = 0;",
+    focus: LOST_DISKS,
+  },
+  {
+    name: "abstention-not-written",
+    rule: "P9",
+    what: "The state file does not say that a server abstains.",
+    file: "src/storage/state-file.ts",
+    find: "...(hardState.abstainsThrough === 0 ? {} : { abstainsThrough: hardState.abstainsThrough }),",
+    replace: "",
+    focus: LOST_DISKS,
+  },
+  {
+    name: "votes-again-too-soon",
+    rule: "P9",
+    what: "A server votes again when it has any entry that is committed.",
+    file: "src/raft/state.ts",
+    find: "if (!this.abstains || term === null || term <= this.#abstainsThrough) return;",
+    replace: "if (!this.abstains || term === null || term === 0) return;",
+    focus: LOST_DISKS,
+  },
+  {
+    name: "abstains-for-ever",
+    rule: "P9",
+    what: "A server that has caught up does not vote again.",
+    file: "src/raft/state.ts",
+    find: "if (!this.abstains || term === null || term <= this.#abstainsThrough) return;",
+    replace: "if (!this.abstains || term === null || term > 0) return;",
+    focus: LOST_DISKS,
+  },
+  {
+    name: "made-anew-as-if-new",
+    rule: "P9",
+    what: "A server whose disk was lost is made as if it had never taken part.",
+    file: "src/sim/sim-server.ts",
+    find: "const hardState: HardState = { currentTerm: term + 1, votedFor: this.id, abstainsThrough: term };",
+    replace: "const hardState: HardState = { currentTerm: 0, votedFor: null, abstainsThrough: 0 };",
+    focus: LOST_DISKS,
+  },
+  {
+    name: "terms-of-some-are-enough",
+    rule: "P9",
+    what: "A server is made anew in a term that is not above those of all others.",
+    file: "src/sim/storm.ts",
+    find: "server.makeAnew(Math.max(...terms));",
+    replace: "server.makeAnew(Math.max(0, Math.min(...terms) - 2));",
+    focus: LOST_DISKS,
+  },
+  {
+    name: "wiped-disk-starts-fresh",
+    rule: "P9",
+    what: "A server that finds nothing of itself begins anew by itself.",
+    file: "src/storage/server-store.ts",
+    find: "  throw unusable(files.stateFile, `server ${serverId} has no state here: see StartRaft, or raftkv replace`);",
+    replace:
+      '  await createServerStore(fs, files.stateDir, { clusterId: "simulated", serverId, servers: [0, 1, 2] });\n  return false;',
+    focus: { ...LOST_DISKS, servers: 3 },
+  },
+];
