@@ -20,7 +20,7 @@ SOURCES := $(shell find src proto -type f) package.json bun.lock Makefile
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install build run verify fix test test-python simulate determinism mutants numbers clean
+.PHONY: help install build run verify fix test test-python simulate determinism mutants torture numbers clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -60,6 +60,9 @@ determinism: build ## Run 1000 simulated clusters twice: both must be the same, 
 
 mutants: install ## Plant every bug and tell in how many seeds the simulator finds it
 	$(BUN) tests/sim/mutant-campaign.ts
+
+torture: build ## Kill, damage and fill up real servers for half an hour; nothing acknowledged may be lost
+	$(BUN) tests/cluster/torture.ts
 
 numbers: build ## Measure the numbers that README.md states; takes minutes
 	$(BUN) tests/bench/numbers.ts

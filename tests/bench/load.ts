@@ -1,4 +1,6 @@
+/** Closed loops of clients: each sends its next call when the one before is answered. */
 import { RpcClient } from "../../src/rpc/rpc-client.ts";
+import type { ServiceName } from "../../src/rpc/definition.ts";
 import { encodeText } from "../../src/rpc/text.ts";
 
 /** What a closed-loop run measured. Latencies in milliseconds. */
@@ -15,76 +17,69 @@ export interface LoadOptions {
   readonly operations?: number;
   readonly durationMs?: number;
   readonly valueBytes: number;
+  /** The keys key-0 to key-(keys - 1) are taken in turn, from `firstKey` on (0 if not given). */
   readonly keys: number;
+  readonly firstKey?: number;
   readonly timeoutMs: number;
 }
 
-/** Puts at the leader's own port, each client one at a time, all ids distinct. */
+/** A put with ids that nobody else uses. */
+interface Put {
+  readonly key: Buffer;
+  readonly value: Buffer;
+  readonly clientId: number;
+  readonly requestId: number;
+}
+
+/** Puts at the leader's own port. */
 export function putAtServer(address: string, options: LoadOptions): Promise<LoadResult> {
-  const client = new RpcClient("KeyValueStore", address);
-  const value = encodeText("x".repeat(options.valueBytes));
-  return closedLoop(
-    options,
-    () => client.close(),
-    async (clientId, requestId, key) => {
-      const reply = await client.call("Put", { key, value, clientId, requestId }, options.timeoutMs);
-      return reply.success;
-    },
-  );
+  return closedLoop("KeyValueStore", address, options, async (client, put, timeoutMs) => {
+    return (await client.call("Put", put, timeoutMs)).success;
+  });
 }
 
 /** Puts through the frontend, as most clients send them. */
 export function putAtFrontend(address: string, options: LoadOptions): Promise<LoadResult> {
-  const client = new RpcClient("FrontEnd", address);
-  const value = encodeText("x".repeat(options.valueBytes));
-  return closedLoop(
-    options,
-    () => client.close(),
-    async (clientId, requestId, key) => {
-      const reply = await client.call("Put", { key, value, clientId, requestId }, options.timeoutMs);
-      return reply.error === "";
-    },
-  );
+  return closedLoop("FrontEnd", address, options, async (client, put, timeoutMs) => {
+    return (await client.call("Put", put, timeoutMs)).error === "";
+  });
 }
 
 /** Local reads of one server. */
 export function getAtServer(address: string, options: LoadOptions): Promise<LoadResult> {
-  const client = new RpcClient("KeyValueStore", address);
-  return closedLoop(
-    options,
-    () => client.close(),
-    async (_clientId, _requestId, key) => {
-      await client.call("Get", { arg: key }, options.timeoutMs);
-      return true;
-    },
-  );
+  return closedLoop("KeyValueStore", address, options, async (client, { key }, timeoutMs) => {
+    await client.call("Get", { arg: key }, timeoutMs);
+    return true;
+  });
 }
 
-type Operation = (clientId: number, requestId: number, key: Buffer) => Promise<boolean>;
-
-async function closedLoop(
+async function closedLoop<S extends ServiceName>(
+  service: S,
+  address: string,
   options: LoadOptions,
-  close: () => void,
-  operation: Operation,
+  operation: (client: RpcClient<S>, put: Put, timeoutMs: number) => Promise<boolean>,
 ): Promise<LoadResult> {
-  const { clients, operations = Infinity, durationMs = Infinity, keys } = options;
+  const { clients, operations = Infinity, durationMs = Infinity, keys, firstKey = 0, timeoutMs } = options;
+  const client = new RpcClient(service, address);
+  const value = encodeText("x".repeat(options.valueBytes));
   const latenciesMs: number[] = [];
   const firstClient = 1 + Math.floor(Math.random() * 2 ** 40);
   let [started, errors] = [0, 0];
   const startMs = performance.now();
-  const run = async (client: number): Promise<void> => {
+  const run = async (clientId: number): Promise<void> => {
     while (started < operations && performance.now() - startMs < durationMs) {
+      const key = encodeText(`key-${(firstKey + started) % keys}`);
       started += 1;
-      const key = encodeText(`key-${started % keys}`);
+      const put = { key, value, clientId, requestId: started };
       const fromMs = performance.now();
-      const succeeded = await operation(firstClient + client, started, key).catch(() => false);
+      const succeeded = await operation(client, put, timeoutMs).catch(() => false);
       latenciesMs.push(performance.now() - fromMs);
       if (!succeeded) errors += 1;
     }
   };
-  await Promise.all(Array.from({ length: clients }, (_, client) => run(client)));
+  await Promise.all(Array.from({ length: clients }, (_, at) => run(firstClient + at)));
   const elapsedMs = performance.now() - startMs;
-  close();
+  client.close();
   const perSecond = ((latenciesMs.length - errors) / elapsedMs) * 1000;
   return { operations: latenciesMs.length, errors, perSecond, latenciesMs };
 }

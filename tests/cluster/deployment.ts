@@ -6,10 +6,12 @@ import { RpcClient } from "../../src/rpc/rpc-client.ts";
 import { decodeText, encodeText } from "../../src/rpc/text.ts";
 import type { GenericResponse, ServerStatus, WireReply } from "../../src/rpc/wire.ts";
 import { freePorts } from "./free-ports.ts";
+import { hasEnded } from "./process-end.ts";
+import { ServerProcess, type ServerArguments, type ServerEnd } from "./server-process.ts";
 import { waitFor } from "./waiting.ts";
 
-/** The executable under test; `make build` makes it. */
-export const EXECUTABLE = join(import.meta.dir, "../../dist/raftkv");
+/** The executable under test: what RAFTKV_EXECUTABLE names, or else the one that `make build` makes. */
+export const EXECUTABLE = process.env["RAFTKV_EXECUTABLE"] ?? join(import.meta.dir, "../../dist/raftkv");
 
 const MAX_SERVERS = 9;
 const CALL_TIMEOUT_MS = 10_000;
@@ -88,6 +90,22 @@ export class Deployment {
     return this.frontend.call("StartServer", { arg: id }, START_TIMEOUT_MS);
   }
 
+  /** Starts server `id` without the frontend, as somebody would by hand; see `serving`. */
+  launch(id: number, how: Partial<ServerArguments> = {}): ServerProcess {
+    const { stateDirectory = this.stateDirectory, bootstrap = null } = how;
+    return new ServerProcess(EXECUTABLE, this.directory, { id, stateDirectory, bootstrap });
+  }
+
+  /** Waits until the server serves, and then gives null; or until it has ended, and then tells how. */
+  async serving(server: ServerProcess): Promise<ServerEnd | null> {
+    let end: ServerEnd | null = null;
+    void server.ended.then((how) => (end = how));
+    await waitFor(`server ${server.id} serves or ends`, async () => {
+      return end !== null || (await this.server(server.id).call("ping", {}, 1000)).success;
+    });
+    return end;
+  }
+
   server(id: number): RpcClient<"KeyValueStore"> {
     const known = this.#servers.get(id) ?? new RpcClient("KeyValueStore", `127.0.0.1:${this.basePort + id}`);
     this.#servers.set(id, known);
@@ -142,18 +160,29 @@ export class Deployment {
 
   /** Signals server `id`; after SIGKILL and SIGTERM waits until it is gone. */
   async signal(id: number, signal: "SIGKILL" | "SIGTERM" | "SIGSTOP" | "SIGCONT"): Promise<void> {
-    for (const pid of this.pids(id)) process.kill(pid, signal);
+    const pids = this.pids(id);
+    for (const pid of pids) process.kill(pid, signal);
     if (signal === "SIGKILL" || signal === "SIGTERM") {
-      await waitFor(`server ${id} is gone`, () => this.pids(id).length === 0);
+      await waitFor(`server ${id} is gone`, () => pids.every(hasEnded));
     }
   }
 
-  async close(): Promise<void> {
+  /** Kills the servers, all at once, and waits until they are gone. */
+  async kill(ids: readonly number[]): Promise<void> {
+    const pids = ids.flatMap((id) => this.pids(id));
+    for (const pid of pids) process.kill(pid, "SIGKILL");
+    await waitFor(`servers ${ids.join(", ")} are gone`, () => pids.every(hasEnded));
+  }
+
+  /** `beforeRemoval` is called when every process has ended, and the directory is still there. */
+  async close(beforeRemoval: () => void = () => {}): Promise<void> {
     await this.stopFrontend("SIGKILL");
-    for (const { pid } of this.#processes()) process.kill(pid, "SIGKILL");
-    await waitFor("every process is gone", () => this.#processes().length === 0);
+    const pids = this.#processes().map(({ pid }) => pid);
+    for (const pid of pids) process.kill(pid, "SIGKILL");
+    await waitFor("every process is gone", () => pids.every(hasEnded));
     this.frontend.close();
     for (const server of this.#servers.values()) server.close();
+    beforeRemoval();
     await rm(this.directory, { recursive: true, force: true });
   }
 
