@@ -1,5 +1,5 @@
 /** `raftkv inspect`: what is on disk, whether it is whole, and what a start would do. It changes nothing. */
-import { resolve } from "node:path";
+import { basename, resolve } from "node:path";
 import { describeError, RaftKvError } from "../base/errors.ts";
 import { readClusterRecord, type ClusterRecord } from "../frontend/cluster-record.ts";
 import { ProcessTable } from "../frontend/process-table.ts";
@@ -7,12 +7,14 @@ import type { ServerId } from "../raft/entry.ts";
 import type { FileSystem } from "../storage/file-system.ts";
 import { inspectServer, isSound, listServers, type ServerInspection } from "../storage/inspection.ts";
 import { OsFileSystem } from "../storage/os-file-system.ts";
+import { segmentFirstIndex } from "../storage/server-files.ts";
 import { inspectSnapshot } from "../storage/snapshot-inspection.ts";
 import { command, JSON_OPTION } from "./command.ts";
 import { describeDirectory, describeSnapshot } from "./inspect-report.ts";
 import { pathKind } from "./path-kind.ts";
 import type { Answer } from "./result.ts";
-import { isOurs } from "./state-directory.ts";
+import { isClusterFile, isOurs } from "./state-directory.ts";
+import { UsageError } from "./usage-error.ts";
 
 /** What is in a state directory. */
 export interface DirectoryInspection {
@@ -41,6 +43,8 @@ export const inspectCommand = command(
     ...JSON_OPTION,
   },
   async (args) => {
+    if (args.path === "")
+      throw new UsageError("the path is empty: name a state directory or a snapshot file");
     const fs = new OsFileSystem();
     const kind = await pathKind(args.path);
     if (kind === "directory") return inspectDirectory(fs, args.path.replace(/(?<=.)\/+$/, ""));
@@ -57,6 +61,11 @@ async function inspectDirectory(fs: FileSystem, stateDir: string): Promise<Answe
 }
 
 async function inspectFile(fs: FileSystem, path: string): Promise<Answer> {
+  const name = basename(path);
+  if (isClusterFile(name) || segmentFirstIndex(name) !== null) {
+    const what = "is a part of a state directory, and no snapshot: name the state directory";
+    throw new RaftKvError("failedPrecondition", `${path}: ${what}`);
+  }
   const snapshot = await inspectSnapshot(fs, path, { clusterId: null, index: null });
   if (snapshot === null) throw new RaftKvError("failedPrecondition", `${path}: the file has vanished`);
   return verdict(snapshot.damage.length === 0, describeSnapshot(snapshot), snapshot);
@@ -79,7 +88,9 @@ export async function inspectStateDirectory(
   const expected = cluster?.state === "started" ? cluster.servers : 0;
   const ids = new Set([...Array(expected).keys(), ...(await listServers(fs, stateDir))]);
   if (ids.size === 0 && cluster === null && fault === null) {
-    const advice = "name a state directory, such as raft_state, or a snapshot file";
+    const advice = isClusterFile(basename(stateDir))
+      ? "name the directory above it"
+      : "name a state directory, such as raft_state, or a snapshot file";
     throw new RaftKvError("failedPrecondition", `${stateDir}: no cluster has files here: ${advice}`);
   }
   const servers: ServerInspection[] = [];

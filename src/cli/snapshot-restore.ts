@@ -56,8 +56,8 @@ export async function restoreSnapshot(
   signal: AbortSignal,
 ): Promise<Answer> {
   await requireVacant(fs, stateDir);
-  const content = await readWhole(fs, file);
   try {
+    const content = await orInterrupted(readWhole(fs, file), signal);
     const clusterId = await restoreCluster(fs, content, stateDir, servers, signal);
     const { index, term } = content.info.position;
     const keys = content.state.data.size;
@@ -71,9 +71,24 @@ export async function restoreSnapshot(
   }
 }
 
+/** Reading changes nothing: when it is interrupted nobody waits for its end. */
+async function orInterrupted<T>(reading: Promise<T>, signal: AbortSignal): Promise<T> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const interrupt = (): void => reject(new RaftKvError("unavailable", "interrupted: nothing was restored"));
+  if (signal.aborted) interrupt();
+  signal.addEventListener("abort", interrupt);
+  try {
+    return await Promise.race([reading, promise]);
+  } finally {
+    signal.removeEventListener("abort", interrupt);
+  }
+}
+
 async function readWhole(fs: FileSystem, file: string): Promise<SnapshotContent> {
-  if ((await pathKind(file)) === "directory") {
-    throw new RaftKvError("failedPrecondition", `${file} is a directory: name a snapshot file`);
+  const found = await pathKind(file);
+  if (found === "directory" || found === "other") {
+    const what = found === "directory" ? "is a directory" : "is no regular file";
+    throw new RaftKvError("failedPrecondition", `${file} ${what}: name a snapshot file`);
   }
   const finding = await inspectSnapshotFile(fs, file);
   if (finding === null) throw new RaftKvError("failedPrecondition", `${file}: there is no such file`);

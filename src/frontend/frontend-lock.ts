@@ -7,6 +7,7 @@
  * first, the directory is the other's.
  */
 import { RaftKvError } from "../base/errors.ts";
+import { makeDirectoryDurably } from "../storage/durable-directory.ts";
 import type { FileSystem, Lock } from "../storage/file-system.ts";
 
 export class FrontendLock {
@@ -26,11 +27,11 @@ export class FrontendLock {
   }
 
   /**
-   * Makes the directory if need be, and sure that it is ours. One call at a time. Rejects with
+   * Makes the directory durably, if need be, and sure that it is ours. One call at a time. Rejects with
    * RaftKvError "failedPrecondition" when another frontend has it, or "io".
    */
   async take(): Promise<void> {
-    await this.#fs.makeDirectory(this.#stateDirectory);
+    await makeDirectoryDurably(this.#fs, this.#stateDirectory);
     await this.release();
     this.#lock = await this.#fs.lock(`${this.#stateDirectory}/frontend.lock`);
     this.#isOurs = this.#lock !== null;

@@ -1,7 +1,7 @@
 import type { Command } from "../kv/command.ts";
 import type { Batch, LogWrite } from "../raft/batch.ts";
 import type { HardState } from "../raft/hard-state.ts";
-import type { Store } from "../storage/store.ts";
+import type { Store, TakeLater } from "../storage/store.ts";
 
 type Group = NonNullable<Batch<Command>["persist"]>;
 
@@ -39,7 +39,7 @@ export class Persister {
     while (this.#waiting.length > 0 && !this.#failed) {
       const groups = this.#waiting;
       this.#waiting = [];
-      await this.#store.persist(merge(groups)).then(
+      await this.#store.persist(merge(groups), this.#takeLater).then(
         () => this.#onPersisted(groups.at(-1)?.sequence ?? 0),
         (error: unknown) => {
           this.#failed = true;
@@ -49,6 +49,18 @@ export class Persister {
     }
     this.#running = null;
   }
+
+  /** On a full disk, what would make room is not to wait behind what finds none: as TakeLater. */
+  readonly #takeLater: TakeLater = (durableIndex) => {
+    for (const [at, group] of this.#waiting.entries()) {
+      const write = group.writes.find(({ kind }) => kind !== "append");
+      if (write === undefined) continue;
+      if (write.kind !== "compact" || write.snapshot.index > durableIndex) return null;
+      this.#waiting[at] = { ...group, writes: group.writes.filter((each) => each !== write) };
+      return write;
+    }
+    return null;
+  };
 }
 
 /** Hard state first is right for all of them: a later term or vote never makes an earlier write wrong. */
@@ -57,5 +69,18 @@ function merge(groups: readonly Group[]): {
   writes: readonly LogWrite<Command>[];
 } {
   const hardState = groups.findLast((group) => group.hardState !== null)?.hardState ?? null;
-  return { hardState, writes: groups.flatMap((group) => group.writes) };
+  return { hardState, writes: compactionsFirst(groups.flatMap((group) => group.writes)) };
+}
+
+/** A compaction makes room for the appends before it; it needs none of their entries that its snapshot ends before. */
+function compactionsFirst(writes: readonly LogWrite<Command>[]): readonly LogWrite<Command>[] {
+  const ordered: LogWrite<Command>[] = [];
+  for (const write of writes) {
+    const stays = (before: LogWrite<Command>): boolean =>
+      write.kind !== "compact" ||
+      before.kind !== "append" ||
+      (before.entries[0]?.index ?? 0) <= write.snapshot.index;
+    ordered.splice(ordered.findLastIndex(stays) + 1, 0, write);
+  }
+  return ordered;
 }

@@ -31,17 +31,20 @@ export class DryRunFileSystem implements FileSystem {
   }
 
   async writeFile(path: string, data: Uint8Array): Promise<void> {
+    await this.#draft(path);
     this.#drafts.set(path, { source: null, keptBytes: 0, added: Buffer.from(data) });
   }
 
   async syncFile(): Promise<void> {}
 
   async rename(from: string, to: string): Promise<void> {
+    await this.#draft(to);
     this.#drafts.set(to, (await this.#draft(from)) ?? null);
     this.#drafts.set(from, null);
   }
 
   async removeFile(path: string): Promise<void> {
+    await this.#draft(path);
     this.#drafts.set(path, null);
   }
 
@@ -100,7 +103,7 @@ export class DryRunFileSystem implements FileSystem {
     return { release: async () => {} };
   }
 
-  /** The file as it is now, to be changed; null when there is none. */
+  /** The file as it is now, to be changed; null when there is none. Refuses a directory, as a disk does. */
   async #draft(path: string): Promise<Draft | null> {
     const known = this.#drafts.get(path);
     if (known !== undefined) return known;

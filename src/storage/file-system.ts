@@ -60,6 +60,16 @@ export interface AppendFile {
   close(): Promise<void>;
 }
 
+/** Does the work; when that fails, closes what it was for, whatever comes of closing it. */
+export async function orClose<T>(opened: { close(): Promise<void> }, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    await opened.close().catch(() => {});
+    throw error;
+  }
+}
+
 export interface Lock {
   release(): Promise<void>;
 }

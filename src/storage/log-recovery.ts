@@ -44,7 +44,7 @@ export interface LogContent {
   readonly unfinishedPath: string | null;
   /** A segment without entries, which an interrupted install left before the others, to be removed; null mostly. */
   readonly supersededPath: string | null;
-  /** Whether the log does not reach the snapshot: an install was interrupted, and is to be done again. */
+  /** Whether an install was interrupted before the log had given way to the snapshot, and is to be done again. */
   readonly installs: boolean;
 }
 
@@ -57,6 +57,8 @@ export interface LogSetting {
   readonly snapshot: SnapshotPosition;
   /** What the state file says: an entry that the log holds, unless a snapshot stands for it; null: it does not say. */
   readonly logReaches: SnapshotPosition | null;
+  /** What the state file says: the snapshot for which the log was given up; null: none. */
+  readonly installing: SnapshotPosition | null;
 }
 
 /** How a segment continues the one before it. */
@@ -72,8 +74,9 @@ interface Place {
 export async function readLog(
   fs: FileSystem,
   directory: string,
-  { owner, currentTerm, snapshot, logReaches }: LogSetting,
+  { owner, currentTerm, snapshot, logReaches, installing }: LogSetting,
 ): Promise<LogContent> {
+  const givesWay = installing?.index === snapshot.index && installing.term === snapshot.term;
   const names = await segmentNames(fs, directory);
   const segments: SegmentContent[] = [];
   let unfinishedPath: string | null = null;
@@ -83,7 +86,7 @@ export async function readLog(
     const path = `${directory}/${name}`;
     const bytes = await readWhole(fs, path);
     place ??= firstPlace(path, name, bytes, snapshot);
-    const superseded = supersededSegment(names, segments, snapshot);
+    const superseded = givesWay ? supersededSegment(names, segments, snapshot) : null;
     if (superseded !== null) place = { firstIndex: snapshot.index + 1, previousTerm: snapshot.term };
     requireName(path, name, place, segments.at(-1));
     const isLast = at === names.length - 1;
@@ -103,8 +106,10 @@ export async function readLog(
     segments.push(segment);
   }
   requireFooters(directory, segments, unfinishedPath);
-  if (logReaches !== null) requireReach(segments, logReaches);
-  return { segments, unfinishedPath, supersededPath, installs: !reaches(segments, snapshot) };
+  if (logReaches !== null) requireReach(segments, logReaches, "the state file says");
+  const installs = givesWay && !reaches(segments, snapshot);
+  if (!installs) requireReach(segments, snapshot, "the snapshot proves");
+  return { segments, unfinishedPath, supersededPath, installs };
 }
 
 /** The log's entries, in one array. */
@@ -186,15 +191,19 @@ function requireKnownTerm(path: string, term: Term, currentTerm: Term): void {
   throw corrupted(path, null, `holds term ${term}, but the state file knows only ${currentTerm}`);
 }
 
-/** Refuses a log that has lost its end since the server last stopped. */
-function requireReach(segments: readonly SegmentContent[], position: SnapshotPosition): void {
+/** Refuses a log that has lost its end: `witness` tells that it was longer. */
+function requireReach(
+  segments: readonly SegmentContent[],
+  position: SnapshotPosition,
+  witness: string,
+): void {
   const last = segments.at(-1);
   if (last === undefined || reaches(segments, position)) return;
   const { index, term } = position;
   throw corrupted(
     last.path,
     last.end,
-    `entry ${index} of term ${term} is not in the log, but the state file says that it was durable`,
+    `entry ${index} of term ${term} is not in the log, but ${witness} that it was durable`,
   );
 }
 

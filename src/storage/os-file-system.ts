@@ -1,7 +1,7 @@
 /** The FileSystem of the machine. The only file of storage that touches the operating system. */
 import { Database, SQLiteError } from "bun:sqlite";
-import { writeSync } from "node:fs";
-import { mkdir, open, readdir, readFile, rename, rm, rmdir, stat, type FileHandle } from "node:fs/promises";
+import { constants, writeSync } from "node:fs";
+import { mkdir, open, readdir, rename, rm, rmdir, stat, type FileHandle } from "node:fs/promises";
 
 import { describeError, RaftKvError } from "../base/errors.ts";
 import type { AppendFile, FileSystem, Lock, ReadFile } from "./file-system.ts";
@@ -12,10 +12,20 @@ const MAX_LOCK_ATTEMPTS = 10;
 /** What the kernel says when there is no room: on the disk, or in what the user may have of it. */
 const FULL_DISK: ReadonlySet<string> = new Set(["ENOSPC", "EDQUOT"]);
 
+/** To open a pipe is not to wait for somebody at its other end. */
+const READ = constants.O_RDONLY | constants.O_NONBLOCK;
+
 /** Files of the operating system. It keeps no state: any number of them see the same files. */
 export class OsFileSystem implements FileSystem {
   async readFile(path: string): Promise<Uint8Array | null> {
-    return orNull(["ENOENT"], `cannot read ${path}`, () => readFile(path));
+    return orNull(["ENOENT"], `cannot read ${path}`, async () => {
+      const { handle } = await openFile(path, "r");
+      try {
+        return await handle.readFile();
+      } finally {
+        await handle.close();
+      }
+    });
   }
 
   async writeFile(path: string, data: Uint8Array): Promise<void> {
@@ -160,10 +170,11 @@ class OsReadFile implements ReadFile {
 
 /** Opens a file; a directory, which Linux would open for reading too, is an error. `size` is in bytes. */
 async function openFile(path: string, flags: "r" | "a"): Promise<{ handle: FileHandle; size: number }> {
-  const handle = await open(path, flags);
+  const handle = await open(path, flags === "r" ? READ : flags);
   try {
     const stats = await handle.stat();
     if (stats.isDirectory()) throw new Error("EISDIR: it is a directory");
+    if (flags === "r" && !stats.isFile()) throw new Error("it is no regular file");
     return { handle, size: stats.size };
   } catch (error) {
     await handle.close();

@@ -6,7 +6,7 @@ import type { LogIndex } from "../raft/entry.ts";
 import type { HardState } from "../raft/hard-state.ts";
 import type { SnapshotPosition } from "../raft/snapshot-position.ts";
 import { replaceFile } from "./atomic-file.ts";
-import { giveUp, untilRoom, type WhenFull } from "./disk-room.ts";
+import { giveUp, untilRoom, type WhenFull } from "./until-room.ts";
 import type { FileSystem, Lock } from "./file-system.ts";
 import { Fuse } from "./fuse.ts";
 import { unusable } from "./refusal.ts";
@@ -14,7 +14,17 @@ import type { SegmentedLog } from "./segmented-log.ts";
 import type { ServerFiles } from "./server-files.ts";
 import { ServerSnapshots } from "./server-snapshots.ts";
 import { encodeStateFile, type ServerState } from "./state-file.ts";
-import type { SnapshotInfo, SnapshotReceipt, SnapshotSource, SnapshotWriter, Store } from "./store.ts";
+import type {
+  Compaction,
+  SnapshotInfo,
+  SnapshotReceipt,
+  SnapshotSource,
+  SnapshotWriter,
+  Store,
+  TakeLater,
+} from "./store.ts";
+
+const NOTHING_LATER: TakeLater = () => null;
 
 /** What a store is made of, once everything was read and mended. */
 export interface StoreParts {
@@ -39,6 +49,10 @@ export class RunningStore implements Store {
   /** As the state file has it. */
   #state: ServerState;
   #busy = false;
+  /** Up to which entry the log is durable, and has been since before the current `persist`. */
+  #durableIndex: LogIndex;
+  /** Of the current `persist`, as long as all of its writes that are left are appends. */
+  #takeLater = NOTHING_LATER;
 
   constructor({ fs, files, state, log, snapshot, lock, whenFull = giveUp }: StoreParts) {
     this.#fs = fs;
@@ -47,6 +61,8 @@ export class RunningStore implements Store {
     this.#log = log;
     this.#lock = lock;
     this.#whenFull = whenFull;
+    log.whenFull = (error) => this.#makeRoom(error);
+    this.#durableIndex = log.lastIndex;
     this.#fuse = new Fuse(files.directory);
     this.#snapshots = new ServerSnapshots(fs, files.directory, state.identity, snapshot, this.#fuse);
   }
@@ -59,16 +75,23 @@ export class RunningStore implements Store {
     return this.#snapshots.current;
   }
 
-  async persist({ hardState, writes }: Persist<Command>): Promise<void> {
+  async persist({ hardState, writes }: Persist<Command>, takeLater = NOTHING_LATER): Promise<void> {
     assert(!this.#busy, "one call at a time");
     this.#busy = true;
     try {
       await this.#fuse.run(async () => {
+        const lastOther = writes.findLastIndex(({ kind }) => kind !== "append");
+        if (lastOther === -1) this.#takeLater = takeLater;
         if (hardState !== null) await this.#saveHardState(hardState);
-        for (const write of writes) await this.#write(write);
+        for (const [at, write] of writes.entries()) {
+          if (at > lastOther) this.#takeLater = takeLater;
+          await this.#write(write);
+        }
         await this.#log.sync();
       });
+      this.#durableIndex = this.#log.lastIndex;
     } finally {
+      this.#takeLater = NOTHING_LATER;
       this.#busy = false;
     }
   }
@@ -103,12 +126,13 @@ export class RunningStore implements Store {
     assert(keepsVote, "a vote stands for its whole term");
     const abstains = next.abstainsThrough === abstainsThrough || next.abstainsThrough === 0;
     assert(abstains, "a server abstains as long as was said when it was made");
-    await this.#saveState({ ...this.#state, hardState: next });
+    await this.#saveState({ ...this.#state, hardState: next, installing: null });
   }
 
   async #saveState(next: ServerState): Promise<void> {
     const content = encodeStateFile(next);
-    await untilRoom(this.#whenFull, () => replaceFile(this.#fs, this.#files.stateFile, content));
+    const whenFull: WhenFull = (error) => this.#makeRoom(error);
+    await untilRoom(whenFull, () => replaceFile(this.#fs, this.#files.stateFile, content));
     this.#state = next;
   }
 
@@ -122,9 +146,10 @@ export class RunningStore implements Store {
       }
       case "truncate":
         await this.#forgetReach(write.from);
+        this.#durableIndex = Math.min(this.#durableIndex, write.from - 1);
         return this.#log.truncate(write.from);
       case "compact":
-        return this.#compact(write.snapshot, write.through);
+        return this.#compact(write);
       case "install":
         return this.#install(write.snapshot);
       default:
@@ -132,22 +157,35 @@ export class RunningStore implements Store {
     }
   }
 
-  async #compact(snapshot: SnapshotPosition, through: LogIndex): Promise<void> {
-    const { index } = snapshot;
-    assert(through <= index && index <= this.#log.lastIndex, "a snapshot stands for entries that are here");
-    // A log that does not reach its snapshot means an interrupted install.
+  async #compact(write: Compaction): Promise<void> {
+    const { index } = write.snapshot;
+    assert(index <= this.#log.lastIndex, "a snapshot stands for entries that are here");
+    // A log that does not reach the snapshot of its own entries has lost its end, and would be refused.
     await this.#log.sync();
+    await this.#compactDurable(write);
+  }
+
+  /** The same when the entries are durable; also while the log waits for room. */
+  async #compactDurable({ snapshot, through }: Compaction): Promise<void> {
+    assert(through <= snapshot.index, "a snapshot stands for the entries that go");
     await this.#snapshots.publish("prepared", snapshot, this.#whenFull);
     await this.#snapshots.removeOutdated();
     await this.#log.compact(through);
   }
 
+  /** Does at once what would make room later; if there is nothing of the kind, waits. */
+  async #makeRoom(error: RaftKvError): Promise<void> {
+    const compaction = this.#takeLater(this.#durableIndex);
+    await (compaction === null ? this.#whenFull(error) : this.#compactDurable(compaction));
+  }
+
   async #install(snapshot: SnapshotPosition): Promise<void> {
-    await this.#forgetReach(0);
+    await this.#saveState({ ...this.#state, logReaches: null, installing: snapshot });
     await this.#snapshots.publish("received", snapshot, this.#whenFull);
     // The older one would make what the install leaves of the log look whole, should the newer one get lost.
     await this.#snapshots.removeOutdated();
     await this.#log.install(snapshot);
+    this.#durableIndex = snapshot.index;
   }
 
   /** Says where the log ends, so that a start notices when that end is lost. On a full disk it is not said. */
@@ -155,7 +193,7 @@ export class RunningStore implements Store {
     const { firstIndex, lastIndex: index, lastTerm: term } = this.#log;
     if (index < firstIndex || this.#state.logReaches?.index === index) return;
     await this.#log.sync();
-    const content = encodeStateFile({ ...this.#state, logReaches: { index, term } });
+    const content = encodeStateFile({ ...this.#state, logReaches: { index, term }, installing: null });
     await replaceFile(this.#fs, this.#files.stateFile, content).catch((error: unknown) => {
       if (!(error instanceof RaftKvError) || error.code !== "diskFull") throw error;
     });
@@ -165,6 +203,6 @@ export class RunningStore implements Store {
   async #forgetReach(from: LogIndex): Promise<void> {
     const { logReaches } = this.#state;
     if (logReaches === null || logReaches.index < from) return;
-    await this.#saveState({ ...this.#state, logReaches: null });
+    await this.#saveState({ ...this.#state, logReaches: null, installing: null });
   }
 }

@@ -14,7 +14,7 @@
  *             the last one; sync the directory after each, so that what is left has no gap.
  *   install   a snapshot has taken the place of the whole log: 1. truncate all of it, which leaves one segment
  *             without entries; 2. create the segment that follows the snapshot; 3. remove the other one and
- *             sync the directory. The snapshot is durable before, and shows that this is to be done.
+ *             sync the directory. The snapshot is durable before, and the state file shows that this is to be done.
  *
  * So at every moment: a footer has a segment after it; a segment that holds entries has a footer before it;
  * and there is never a gap. That makes a missing segment visible, also the last one. A crash between steps
@@ -29,14 +29,14 @@
  * Recovery completes the footer as the roll does: the last segment and its name first, then the footer, then
  * whatever comes. It syncs a footer that it finds whole there, too: it may be in the page cache only.
  *
- * While the disk is full, `append`, its rolls and `install` wait for room (disk-room.ts) between two steps.
+ * While the disk is full, `append`, its rolls and `install` wait for room (until-room.ts) between two steps.
  */
 import { assert, defined } from "../base/assert.ts";
 import type { Command } from "../kv/command.ts";
 import type { Entry, LogIndex, Term } from "../raft/entry.ts";
 import type { SnapshotPosition } from "../raft/snapshot-position.ts";
-import { appendUntilRoom, giveUp, untilRoom, type WhenFull } from "./disk-room.ts";
-import type { AppendFile, FileSystem } from "./file-system.ts";
+import { appendUntilRoom, giveUp, untilRoom, type WhenFull } from "./until-room.ts";
+import { orClose, type AppendFile, type FileSystem } from "./file-system.ts";
 import { rereadSegment, type LogContent, type SegmentContent } from "./log-recovery.ts";
 import { encodeEntry, encodeFooter } from "./log-record.ts";
 import { encodeHeader, type LogOwner } from "./segment.ts";
@@ -47,8 +47,6 @@ const DEFAULT_MAX_SEGMENT_BYTES = 16 * 1024 * 1024;
 export interface LogOptions {
   /** A segment that has reached this size is followed by a new one. At least 1. */
   readonly maxSegmentBytes?: number;
-  /** What to do when the disk is full; without it, an append is refused with that error. */
-  readonly whenFull?: WhenFull;
 }
 
 /** Where a log is, and whose. */
@@ -102,7 +100,7 @@ export class SegmentedLog {
   /**
    * Takes over a log that was read, mends what a crash left, and makes all of it durable, with every name in
    * the directory: the process before us may have died with entries in the page cache only. `snapshot` is the
-   * one that the log was read against. It does not wait for room: whoever starts a server wants to be told.
+   * one that the log was read against.
    */
   static async recover(
     place: LogPlace,
@@ -110,7 +108,7 @@ export class SegmentedLog {
     snapshot: SnapshotPosition,
     options: LogOptions = {},
   ): Promise<{ readonly log: SegmentedLog; readonly repairs: string[] }> {
-    const { fs, directory } = place;
+    const { fs } = place;
     const last = defined(content.segments.at(-1), "a log has a segment");
     const repairs: string[] = [];
     if (content.unfinishedPath !== null) {
@@ -118,22 +116,18 @@ export class SegmentedLog {
       repairs.push(`${content.unfinishedPath}: removed a segment whose creation was interrupted`);
     }
     const open = await openSegment(place, last);
-    if (last.tornBytes > 0) {
-      await open.file.truncate(last.end);
-      repairs.push(`${last.path}: byte ${last.end}: cut off a torn write of ${last.tornBytes} bytes`);
-    }
-    await open.file.sync();
-    await fs.syncDirectory(directory);
-    const sealed = content.segments.slice(0, -1).map(sealedSegment);
-    const full = content.segments.at(-2);
-    if (full !== undefined && last.entries.length === 0) {
-      await completeFooter(fs, full, last.firstIndex);
-      if (!full.sealed) repairs.push(`${full.path}: byte ${full.end}: completed an interrupted footer`);
-    }
+    const sealed = await orClose(open.file, () => mendEnd(place, content, open, repairs));
     const log = new SegmentedLog(place, sealed, open, options);
-    repairs.push(...(await log.#finishInstall(content, snapshot)));
-    log.#whenFull = options.whenFull ?? giveUp;
+    repairs.push(...(await orClose(log, () => log.#finishInstall(content, snapshot))));
     return { log, repairs };
+  }
+
+  /**
+   * What to do from now on when the disk is full. Until it is said, nothing waits for room: whoever starts a server
+   * wants to be told. `compact` may be called meanwhile while `append` waits.
+   */
+  set whenFull(whenFull: WhenFull) {
+    this.#whenFull = whenFull;
   }
 
   /** The index of the first entry, or of the one that will be. */
@@ -296,15 +290,48 @@ export class SegmentedLog {
   }
 }
 
+/** Makes the last segments as they should be, and durable. Returns the sealed ones, and adds to the repairs. */
+async function mendEnd(
+  { fs, directory }: LogPlace,
+  content: LogContent,
+  open: OpenSegment,
+  repairs: string[],
+): Promise<SealedSegment[]> {
+  const last = defined(content.segments.at(-1), "a log has a segment");
+  if (last.tornBytes > 0) {
+    await open.file.truncate(last.end);
+    repairs.push(`${last.path}: byte ${last.end}: cut off a torn write of ${last.tornBytes} bytes`);
+  }
+  await open.file.sync();
+  await fs.syncDirectory(directory);
+  const sealed = content.segments.slice(0, -1).map(sealedSegment);
+  const full = content.segments.at(-2);
+  if (full !== undefined && last.entries.length === 0) {
+    await completeFooter(fs, full, last.firstIndex);
+    if (!full.sealed) repairs.push(`${full.path}: byte ${full.end}: completed an interrupted footer`);
+  }
+  return sealed;
+}
+
 /** A new segment for the entries after `base`, without any, durable with its name. */
 async function createSegment(
-  { fs, directory, owner }: LogPlace,
+  place: LogPlace,
   whenFull: WhenFull,
   base: SnapshotPosition,
 ): Promise<OpenSegment> {
+  const path = `${place.directory}/${segmentName(base.index + 1)}`;
+  const file = await untilRoom(whenFull, () => place.fs.openAppend(path));
+  return orClose(file, () => beginSegment(place, whenFull, base, file));
+}
+
+async function beginSegment(
+  { fs, directory, owner }: LogPlace,
+  whenFull: WhenFull,
+  base: SnapshotPosition,
+  file: AppendFile,
+): Promise<OpenSegment> {
   const firstIndex = base.index + 1;
   const previousTerm = base.term;
-  const file = await untilRoom(whenFull, () => fs.openAppend(`${directory}/${segmentName(firstIndex)}`));
   assert(file.size === 0, "a new segment's file did not exist");
   await appendUntilRoom(whenFull, file, encodeHeader(owner, firstIndex, previousTerm));
   await file.sync();
@@ -326,11 +353,13 @@ function sealedSegment({ firstIndex, entries, end }: SegmentContent): SealedSegm
 /** Makes the footer whole and durable; the segment that it names is durable already. */
 async function completeFooter(fs: FileSystem, full: SegmentContent, nextIndex: LogIndex): Promise<void> {
   const file = await fs.openAppend(full.path);
-  if (!full.sealed) {
-    await file.truncate(full.end);
-    file.append(encodeFooter(nextIndex));
-  }
-  await file.sync();
+  await orClose(file, async () => {
+    if (!full.sealed) {
+      await file.truncate(full.end);
+      file.append(encodeFooter(nextIndex));
+    }
+    await file.sync();
+  });
   await file.close();
 }
 

@@ -12,7 +12,7 @@
  */
 import { assert, defined } from "../base/assert.ts";
 import type { SnapshotPosition } from "../raft/snapshot-position.ts";
-import { untilRoom, type WhenFull } from "./disk-room.ts";
+import { untilRoom, type WhenFull } from "./until-room.ts";
 import type { FileSystem, ReadFile } from "./file-system.ts";
 import type { Fuse } from "./fuse.ts";
 import { corrupted } from "./refusal.ts";

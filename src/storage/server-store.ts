@@ -14,12 +14,14 @@
  *             server: a crash before it leaves something that is refused and can be erased.
  *   persist   hard state, then the log's changes in order, then one sync. Nothing is acknowledged before.
  *     compact   the log's entries, the snapshot's name, then the older snapshot and the log's oldest segments go
- *     install   the snapshot's name, then the older snapshot and all of the log's entries go
+ *     install   the state file says so, then the snapshot's name, then the older snapshot and all of the log's
+ *               entries go. It stays said until the next time that the state file is written.
  *   close     the state file says where the log ends. It stays said until entries up to there are truncated,
  *             and is taken back before that.
  *   erase     state file, then everything else. A log without its state file is refused; a shorter log
  *             with its state file would be a server that had forgotten what it acknowledged.
- * While the disk is full a step waits for room. Meanwhile nothing is acknowledged (disk-room.ts).
+ * While the disk is full a step waits for room. Meanwhile nothing is acknowledged (until-room.ts). A compaction
+ * that is asked for behind it is done first, if its snapshot's entries are durable already: it makes room.
  *
  * What a start finds, and what it does. Whole:
  *   nothing of this server                              refuse: failedPrecondition
@@ -62,11 +64,13 @@
  *   none or an older one, and the log begins behind it  refuse: corruption
  *   none, but the log begins with entry 1               start: nothing is lost
  *   log begins before the entry after the snapshot      start: the snapshot stands for what is gone
- *   log ends before the snapshot, or has another term   end the install: remove the log, report
- *     at its entry (an install was interrupted)
+ *   log ends before the snapshot, or has another term
+ *     at its entry
+ *     the state file says that it is being installed    end the install: remove the log, report
+ *     it does not: its entries were durable             refuse: corruption
  *   segment after the snapshot without entries, before  remove the segment before, report
  *     it another one (the install was nearly done)
- *   the same, but with entries                          refuse: corruption
+ *   the same, but with entries, or no install           refuse: corruption
  *   segment after the snapshot that follows another term refuse: corruption
  *
  * The loss of a file goes unnoticed when it is a last segment that has no footer before it, for nothing was ever
@@ -78,8 +82,10 @@ import { encodeSections, partsOf, type KvState } from "../kv/kv-state.ts";
 import type { ServerId } from "../raft/entry.ts";
 import { INITIAL_HARD_STATE, type HardState } from "../raft/hard-state.ts";
 import { ORIGIN, type SnapshotPosition } from "../raft/snapshot-position.ts";
-import { parentDirectory, replaceFile } from "./atomic-file.ts";
-import type { FileSystem, Lock } from "./file-system.ts";
+import { replaceFile } from "./atomic-file.ts";
+import { makeDirectoryDurably } from "./durable-directory.ts";
+import type { WhenFull } from "./until-room.ts";
+import { orClose, type FileSystem, type Lock } from "./file-system.ts";
 import { baseOf, entriesOf, readLog, type LogContent } from "./log-recovery.ts";
 import { unusable } from "./refusal.ts";
 import { RunningStore } from "./running-store.ts";
@@ -104,8 +110,10 @@ export interface Beginning {
   readonly snapshot?: { readonly position: SnapshotPosition; readonly state: KvState };
 }
 
-/** As segmented-log.ts; `whenFull` serves the whole store. */
-export type OpenOptions = LogOptions;
+export interface OpenOptions extends LogOptions {
+  /** What to do when the disk is full; without it, a write is refused with that error. */
+  readonly whenFull?: WhenFull;
+}
 
 /** What there is of a server on disk. */
 interface Found {
@@ -149,7 +157,8 @@ export async function createServerStore(
     assert(base.term <= hardState.currentTerm, "no snapshot is of a later term than currentTerm");
     if (snapshot !== undefined) await writeFirstSnapshot(fs, files, identity, snapshot);
     await SegmentedLog.create({ fs, directory: files.directory, owner: identity }, base);
-    await replaceFile(fs, files.stateFile, encodeStateFile({ identity, hardState, logReaches: null }));
+    const state: ServerState = { identity, hardState, logReaches: null, installing: null };
+    await replaceFile(fs, files.stateFile, encodeStateFile(state));
   } finally {
     await lock.release();
   }
@@ -173,13 +182,7 @@ export async function openServerStore(
     const temporary = await requireServer(fs, files, serverId);
     const content = await readServer(fs, files, serverId);
     const { identity, hardState } = content.state;
-    const { state, log, repairs } = await mend(fs, files, content, options);
-    if (temporary) {
-      await fs.removeFile(files.stateFileTemporary);
-      repairs.push(`${files.stateFileTemporary}: removed a left-over temporary file`);
-    }
-    // The process before us may have died between renaming the state file and making the name durable.
-    await fs.syncDirectory(stateDir);
+    const { state, log, repairs } = await mend(fs, files, content, temporary, options);
     const { newest: snapshot } = content.snapshots;
     const { whenFull } = options;
     const store = new RunningStore({
@@ -226,31 +229,46 @@ export async function eraseServer(fs: FileSystem, stateDir: string, serverId: Se
 /** Reads all of it and judges it; changes nothing. */
 async function readServer(fs: FileSystem, files: ServerFiles, serverId: ServerId): Promise<ServerContent> {
   const state = await readState(fs, files, serverId);
-  const { identity, hardState, logReaches } = state;
+  const { identity, hardState, logReaches, installing } = state;
   const { currentTerm } = hardState;
   const snapshots = await readSnapshots(fs, files.directory, identity.clusterId, currentTerm);
   const snapshot = positionOf(snapshots);
-  const log = await readLog(fs, files.directory, { owner: identity, currentTerm, snapshot, logReaches });
+  const setting = { owner: identity, currentTerm, snapshot, logReaches, installing };
+  const log = await readLog(fs, files.directory, setting);
   return { state, snapshots, log };
 }
 
-/** Brings the files into order, durably. What it did is in `repairs`, one line each. */
+/**
+ * Brings the files into order, durably; `temporary`: with one of the state file among them. What it did is in
+ * `repairs`, one line each.
+ */
 async function mend(
   fs: FileSystem,
   files: ServerFiles,
   { state: found, snapshots, log: content }: ServerContent,
+  temporary: boolean,
   options: OpenOptions,
 ): Promise<{ readonly state: ServerState; readonly log: SegmentedLog; readonly repairs: string[] }> {
-  // Before the log gets shorter, nothing may say that it is longer.
-  const state = content.installs ? { ...found, logReaches: null } : found;
-  if (found.logReaches !== state.logReaches) await replaceFile(fs, files.stateFile, encodeStateFile(state));
+  const { installing } = found;
+  // What was received is removed as a left-over: the log must not give way to a snapshot of our own at that index.
+  const isVoid = installing !== null && installing.index > positionOf(snapshots).index;
+  const state = isVoid ? { ...found, installing: null } : found;
+  if (isVoid) await replaceFile(fs, files.stateFile, encodeStateFile(state));
   const place = { fs, directory: files.directory, owner: state.identity };
   const { log, repairs } = await SegmentedLog.recover(place, content, positionOf(snapshots), options);
-  for (const { path, what } of snapshots.leftOvers) {
-    await fs.removeFile(path);
-    repairs.push(`${path}: removed ${what}`);
-  }
-  if (snapshots.leftOvers.length > 0) await fs.syncDirectory(files.directory);
+  await orClose(log, async () => {
+    for (const { path, what } of snapshots.leftOvers) {
+      await fs.removeFile(path);
+      repairs.push(`${path}: removed ${what}`);
+    }
+    if (snapshots.leftOvers.length > 0) await fs.syncDirectory(files.directory);
+    if (temporary) {
+      await fs.removeFile(files.stateFileTemporary);
+      repairs.push(`${files.stateFileTemporary}: removed a left-over temporary file`);
+    }
+    // The process before us may have died between renaming the state file and making the name durable.
+    await fs.syncDirectory(files.stateDir);
+  });
   return { state, log, repairs };
 }
 
@@ -264,9 +282,14 @@ async function writeFirstSnapshot(
   assert(state.appliedIndex === position.index, "a snapshot is the state at its position");
   const temporary = `${files.directory}/${preparedSnapshotName(position.index)}`;
   const writer = await createSnapshotWriter(fs, temporary, { clusterId, position, servers });
-  for (const section of encodeSections(partsOf(state))) await writer.append(section);
-  await writer.finish();
-  await fs.rename(temporary, `${files.directory}/${snapshotName(position.index)}`);
+  try {
+    for (const section of encodeSections(partsOf(state))) await writer.append(section);
+    await writer.finish();
+    await fs.rename(temporary, `${files.directory}/${snapshotName(position.index)}`);
+  } catch (error) {
+    await writer.abandon().catch(() => {});
+    throw error;
+  }
   await fs.syncDirectory(files.directory);
 }
 
@@ -319,17 +342,6 @@ async function removeState(fs: FileSystem, files: ServerFiles): Promise<void> {
   await fs.removeFile(files.stateFileTemporary);
   await fs.removeFile(files.stateFile);
   await fs.syncDirectory(files.stateDir);
-}
-
-/**
- * Makes the directory and its missing parents. It syncs the parent also when nothing was missing: the
- * process that made the directory may have died before it did.
- */
-async function makeDirectoryDurably(fs: FileSystem, path: string): Promise<void> {
-  const parent = parentDirectory(path);
-  if ((await fs.listDirectory(parent)) === null) await makeDirectoryDurably(fs, parent);
-  await fs.makeDirectory(path);
-  await fs.syncDirectory(parent);
 }
 
 function baseName(path: string): string {

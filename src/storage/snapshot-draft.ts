@@ -40,7 +40,10 @@ export class SnapshotDraft {
     }
   }
 
-  /** Does it after the calls before; refused ("failedPrecondition") once abandoned. No room and wrong bytes are the draft's own trouble; all else is the store's. */
+  /**
+   * Does it after the calls before; refused ("failedPrecondition") once abandoned. A rejection for want of room or
+   * for wrong bytes concerns the draft only; any other ends the store.
+   */
   run<T>(work: () => Promise<T>): Promise<T> {
     assert(!this.#published, "a snapshot that counts is not written any more");
     if (this.#abandoned !== null) return Promise.reject(unusable(this.path, "the snapshot was abandoned"));
@@ -73,9 +76,12 @@ export class SnapshotDraft {
 
   async #removeAfterCalls(): Promise<void> {
     await this.#calls;
-    // A store that may write no more leaves it to the next start.
-    if (!this.#fuse.isBlown) await this.#fuse.run(this.#remove);
-    this.#onGone();
+    try {
+      // A store that may write no more leaves it to the next start.
+      if (!this.#fuse.isBlown) await this.#fuse.run(this.#remove);
+    } finally {
+      this.#onGone();
+    }
   }
 }
 

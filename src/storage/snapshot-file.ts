@@ -121,8 +121,10 @@ export interface SnapshotSink {
 export class SnapshotDecoder {
   readonly #sink: SnapshotSink;
   #expected: "header" | "section" | "closing" | "nothing" = "header";
-  /** The beginning of a line of which the rest has not come yet. */
-  #rest: Buffer = Buffer.alloc(0);
+  /** The beginning of a line of which the rest has not come yet, as it came: it is joined once. */
+  #rest: Uint8Array[] = [];
+  /** Of `#rest`, in bytes. */
+  #restBytes = 0;
   /** Where `#rest` stands in the file. */
   #offset = 0;
   /** Of every byte before `#rest`. */
@@ -139,18 +141,16 @@ export class SnapshotDecoder {
     return this.#checksum;
   }
 
-  /** Takes the next bytes of the file. Returns the damage that is known by now; null: none. */
+  /** Takes the next bytes of the file, which must not change any more. Returns the damage that is known by now; null: none. */
   push(bytes: Uint8Array): SnapshotDamage | null {
-    let searched = this.#rest.length;
-    let rest = Buffer.concat([this.#rest, bytes]);
-    while (this.#damage === null) {
-      const newline = rest.indexOf(NEWLINE, searched);
-      if (newline === -1) break;
-      this.#damage = this.#take(rest.subarray(0, newline + 1));
-      rest = rest.subarray(newline + 1);
-      searched = 0;
+    for (let start = 0; start < bytes.length && this.#damage === null;) {
+      const newline = bytes.indexOf(NEWLINE, start);
+      const end = newline === -1 ? bytes.length : newline + 1;
+      this.#rest.push(bytes.subarray(start, end));
+      this.#restBytes += end - start;
+      start = end;
+      if (newline !== -1) this.#damage = this.#take(this.#joinRest());
     }
-    this.#rest = rest;
     if (this.#damage === null) this.#damage = this.#judgeRest();
     return this.#damage;
   }
@@ -158,16 +158,24 @@ export class SnapshotDecoder {
   /** No bytes follow. Returns the damage; null: the file is whole. */
   finish(): SnapshotDamage | null {
     if (this.#damage !== null || this.#expected === "nothing") return this.#damage;
-    if (this.#offset + this.#rest.length === 0) return corrupt(0, "the file is empty");
+    if (this.#offset + this.#restBytes === 0) return corrupt(0, "the file is empty");
     return corrupt(
       this.#offset,
-      this.#rest.length > 0 ? "the file ends within this line" : "the file ends here, before its end",
+      this.#restBytes > 0 ? "the file ends within this line" : "the file ends here, before its end",
     );
+  }
+
+  /** The line that has just come to its end. */
+  #joinRest(): Buffer {
+    const line = Buffer.concat(this.#rest, this.#restBytes);
+    this.#rest = [];
+    this.#restBytes = 0;
+    return line;
   }
 
   /** What can be said of a line before its end has come, so that a foreign file is not read to its end first. */
   #judgeRest(): SnapshotDamage | null {
-    const { length } = this.#rest;
+    const length = this.#restBytes;
     if (length === 0) return null;
     if (this.#expected === "nothing") return corrupt(this.#offset, "something follows the end");
     const tooLong = length > (this.#expected === "header" ? MAX_HEADER_BYTES : MAX_LINE_BYTES);

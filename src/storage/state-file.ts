@@ -10,11 +10,13 @@
  *     "votedFor": null,          the id of a server, or null
  *     "abstainsThrough": 7,      absent when it is 0
  *     "logReaches": { "index": 9, "term": 6 },    absent when that is not known
+ *     "installing": { "index": 30, "term": 7 },   absent when no install is under way
  *     "checksum": "5f6c2c1e"     CRC-32 of the other fields as compact JSON, in this order
  *   }
  *
  * A wrong digit in a term or vote is still JSON, and would let a server vote twice: hence the checksum.
- * `logReaches` shows what no log can show by itself, that its end is missing: see server-store.ts.
+ * `logReaches` shows what no log can show by itself, that its end is missing, and `installing` that its end was
+ * given up for a leader's snapshot: see server-store.ts.
  */
 import { crc32 } from "node:zlib";
 
@@ -33,9 +35,12 @@ export interface ServerState {
   readonly hardState: HardState;
   /** An entry that is durable in the log and that nothing has removed since, but for a snapshot; null: not known. */
   readonly logReaches: SnapshotPosition | null;
+  /** The received snapshot that is taking the log's place, or has done so since the last save; null: none. */
+  readonly installing: SnapshotPosition | null;
 }
 
 const id = z.int().min(0);
+const position = z.strictObject({ index: z.int().min(1), term: z.int().min(0) });
 
 const shape = z
   .strictObject({
@@ -46,7 +51,8 @@ const shape = z
     currentTerm: z.int().min(0),
     votedFor: id.nullable(),
     abstainsThrough: z.int().min(1).optional(),
-    logReaches: z.strictObject({ index: z.int().min(1), term: z.int().min(0) }).optional(),
+    logReaches: position.optional(),
+    installing: position.optional(),
     checksum: z.string(),
   })
   .refine(({ servers }) => servers.every((server, at) => at === 0 || server > (servers[at - 1] ?? 0)), {
@@ -78,11 +84,13 @@ export function decodeStateFile(path: string, bytes: Uint8Array): ServerState {
     throw corrupted(path, null, `${issue?.path.join(".") ?? ""}: ${issue?.message ?? "wrong shape"}`);
   }
   const { clusterId, serverId, servers, checksum } = parsed.data;
-  const { currentTerm, votedFor, abstainsThrough = 0, logReaches = null } = parsed.data;
+  const { currentTerm, votedFor, abstainsThrough = 0 } = parsed.data;
+  const { logReaches = null, installing = null } = parsed.data;
   const state: ServerState = {
     identity: { clusterId, serverId, servers },
     hardState: { currentTerm, votedFor, abstainsThrough },
     logReaches,
+    installing,
   };
   if (checksum !== checksumOf(fieldsOf(state))) throw corrupted(path, null, "the checksum does not match");
   return state;
@@ -119,7 +127,7 @@ function parseJson(path: string, bytes: Uint8Array): unknown {
 }
 
 /** All but the checksum, in the order of the file. What says nothing is left out, as older versions did. */
-function fieldsOf({ identity, hardState, logReaches }: ServerState) {
+function fieldsOf({ identity, hardState, logReaches, installing }: ServerState) {
   return {
     format: FORMAT,
     clusterId: identity.clusterId,
@@ -129,6 +137,7 @@ function fieldsOf({ identity, hardState, logReaches }: ServerState) {
     votedFor: hardState.votedFor,
     ...(hardState.abstainsThrough === 0 ? {} : { abstainsThrough: hardState.abstainsThrough }),
     ...(logReaches === null ? {} : { logReaches: { index: logReaches.index, term: logReaches.term } }),
+    ...(installing === null ? {} : { installing: { index: installing.index, term: installing.term } }),
   };
 }
 

@@ -1,7 +1,7 @@
 import type { Command } from "../kv/command.ts";
 import type { KvState } from "../kv/kv-state.ts";
-import type { Persist } from "../raft/batch.ts";
-import type { Entry, ServerId } from "../raft/entry.ts";
+import type { LogWrite, Persist } from "../raft/batch.ts";
+import type { Entry, LogIndex, ServerId } from "../raft/entry.ts";
 import type { HardState } from "../raft/hard-state.ts";
 import type { SnapshotPosition } from "../raft/snapshot-position.ts";
 
@@ -31,6 +31,15 @@ export interface Recovered {
   readonly repairs: readonly string[];
 }
 
+/** A write that makes room on the disk. */
+export type Compaction = Extract<LogWrite<Command>, { readonly kind: "compact" }>;
+
+/**
+ * The next compaction that was to be asked for later; null when there is none, when its snapshot is of an entry
+ * behind `durableIndex`, or when it follows a truncation or an install.
+ */
+export type TakeLater = (durableIndex: LogIndex) => Compaction | null;
+
 /** Names one snapshot file: two files with the same info hold the same bytes. */
 export interface SnapshotInfo {
   readonly position: SnapshotPosition;
@@ -48,8 +57,10 @@ export interface Store {
    * must end without acknowledging anything.
    *
    * A write "compact" needs a prepared snapshot of that position, finished; "install" a received one.
+   *
+   * `takeLater` is asked before it waits for room: what it hands over is done first, and is not to be asked for again.
    */
-  persist(persist: Persist<Command>): Promise<void>;
+  persist(persist: Persist<Command>, takeLater?: TakeLater): Promise<void>;
   /** Bytes of log on disk. */
   readonly logBytes: number;
   /** The snapshot that counts; null when there is none. */

@@ -18,6 +18,7 @@ function server(id: number, role: string, term: number): ServerStatus {
     snapshotIndex: 5 * id,
     firstLogIndex: 1,
     diskFull: id === 0,
+    abstains: id === 3,
     keys: 4,
     pid: 4000 + id,
     version: "dev",
@@ -31,6 +32,7 @@ const CLUSTER: ClusterStatus = {
     { id: 0, address: "127.0.0.1:9001", reachable: true, server: server(0, "leader", 2) },
     { id: 1, address: "127.0.0.1:9002", reachable: true, server: server(1, "leader", 3) },
     { id: 2, address: "127.0.0.1:9003", reachable: false, server: null },
+    { id: 3, address: "127.0.0.1:9004", reachable: true, server: server(3, "follower", 3) },
   ],
 };
 
@@ -103,16 +105,17 @@ test("C4: get of a missing key exits with 1 and prints nothing on stdout; an emp
   expect(await raftkv(["get", "empty", ...at])).toEqual({ exitCode: 0, stdout: "\n", stderr: "" });
 });
 
-test("status shows who leads in the highest term, and who cannot be reached", async () => {
+test("status shows who leads in the highest term, who cannot be reached, and who was replaced and is behind", async () => {
   await using frontend = await fakeFrontend({ Status: async () => CLUSTER });
   const table = await raftkv(["status", "--address", frontend.address]);
   expect(table.exitCode).toBe(0);
   expect(table.stdout).toBe(`cluster c1, leader 1
 
-ID  ADDRESS         ROLE               TERM  COMMIT  APPLIED  SNAPSHOT  KEYS   PID
- 0  127.0.0.1:9001  leader, disk full     2      12       12         -     4  4000
- 1  127.0.0.1:9002  leader *              3      12       12         5     4  4001
- 2  127.0.0.1:9003  unreachable           -       -        -         -     -     -
+ID  ADDRESS         ROLE                   TERM  COMMIT  APPLIED  SNAPSHOT  KEYS   PID
+ 0  127.0.0.1:9001  leader, disk full         2      12       12         -     4  4000
+ 1  127.0.0.1:9002  leader *                  3      12       12         5     4  4001
+ 2  127.0.0.1:9003  unreachable               -       -        -         -     -     -
+ 3  127.0.0.1:9004  follower, catching up     3      12       12        15     4  4003
 `);
   const document: unknown = JSON.parse(
     (await raftkv(["status", "--json", "--address", frontend.address])).stdout,
@@ -124,6 +127,7 @@ ID  ADDRESS         ROLE               TERM  COMMIT  APPLIED  SNAPSHOT  KEYS   P
       { id: 0, reachable: true, role: "leader", term: 2, pid: 4000, snapshotIndex: 0, diskFull: true },
       { id: 1, reachable: true, role: "leader", term: 3, pid: 4001, snapshotIndex: 5, diskFull: false },
       { id: 2, reachable: false, role: null, term: null, pid: null, snapshotIndex: null, diskFull: null },
+      { id: 3, reachable: true, role: "follower", diskFull: false, abstains: true },
     ],
   });
 });

@@ -76,6 +76,7 @@ function clusterStatus(port: number, hasLeader: boolean): ClusterStatus {
     snapshotIndex: 0,
     firstLogIndex: 1,
     diskFull: false,
+    abstains: false,
   };
   const member = { id: 1, address: `127.0.0.1:${port}`, reachable: true, server };
   return { clusterId: "cluster-a", members: [member], version: "dev" };

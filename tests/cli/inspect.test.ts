@@ -159,6 +159,22 @@ test("P10: what is missing, empty or nothing of ours is refused with one line", 
   expect(await failureLine(["inspect"])).toContain("PATH is missing: raftkv inspect PATH");
 });
 
+test("P10: a part of a state directory is told from a snapshot, and the advice names what to inspect", async () => {
+  await using directory = await temporaryDirectory();
+  await writeCluster(directory.path);
+  for (const name of ["server_0.json", "cluster.json", `server_0/${segmentName(6)}`]) {
+    const line = await failureLine(["inspect", join(directory.path, name)]);
+    expect(line).toContain(`${name}: is a part of a state directory, and no snapshot`);
+    expect(line).not.toContain("damaged");
+  }
+  expect(await failureLine(["inspect", join(directory.path, "server_0")])).toContain(
+    "name the directory above",
+  );
+  expect(await failureLine(["inspect", ""])).toContain("the path is empty");
+  const through = join(directory.path, "cluster.json", "x");
+  expect(await failureLine(["inspect", through])).toContain(`${through}: a part of the path is a file`);
+});
+
 test.if(process.getuid?.() !== 0)("a file that may not be read is damage like any other", async () => {
   await using directory = await temporaryDirectory();
   await writeCluster(directory.path);

@@ -167,6 +167,45 @@ async function diskWith(plan: FaultPlan) {
 
 const OPTIONS = { file: "/backup", stateDir: "/restored", servers: 3 };
 
+test("P2: a restore into new directories of new directories survives a power loss", async () => {
+  const { disk, fs } = await diskWith(() => null);
+  await restoreSnapshot(fs, { ...OPTIONS, stateDir: "/x/y/z" }, never);
+  disk.crash();
+  expect(await readClusterRecord(disk.mount(), "/x/y/z")).toMatchObject({ state: "started" });
+  const { store, recovered } = await openServerStore(disk.mount(), "/x/y/z", 2);
+  await store.close();
+  expect(recovered.snapshot?.state.data.size).toBe(3);
+});
+
+test.if(process.platform !== "win32")(
+  "P7: what is no regular file is refused and not waited for",
+  async () => {
+    await using directory = await temporaryDirectory();
+    const pipe = join(directory.path, "pipe");
+    expect(Bun.spawnSync(["mkfifo", pipe]).exitCode).toBe(0);
+    const to = ["--dir", join(directory.path, "new")];
+    expect(await failureLine(["snapshot", "restore", pipe, ...to])).toContain("is no regular file");
+    expect(await names(directory.path)).toEqual(["pipe"]);
+    await expect(new OsFileSystem().readFile(pipe)).rejects.toMatchObject({ code: "io" });
+    await expect(new OsFileSystem().openRead(pipe)).rejects.toMatchObject({ code: "io" });
+  },
+);
+
+test("a restore that is interrupted while it reads ends at once and makes nothing", async () => {
+  const controller = new AbortController();
+  const disk = new MemoryDisk();
+  await writeSnapshot(disk.mount(), "/backup");
+  const fs = disk.mount();
+  const never = Promise.withResolvers<never>();
+  fs.openRead = async () => {
+    controller.abort(130);
+    return never.promise;
+  };
+  const { exitCode, output } = await restoreSnapshot(fs, OPTIONS, controller.signal);
+  expect([exitCode, output.stderr]).toEqual([1, "raftkv: interrupted: nothing was restored"]);
+  expect(await fs.listDirectory(OPTIONS.stateDir)).toBeNull();
+});
+
 /** Goes as far as it can; only an operating error may end it. */
 async function tryRestore(fs: MemoryFileSystem): Promise<void> {
   await restoreSnapshot(fs, OPTIONS, never).catch((error: unknown) => {

@@ -16,8 +16,8 @@ export const diskMutants: readonly Mutant[] = [
     rule: "P1",
     what: "What a killed process left in the page cache is taken for durable.",
     file: "src/storage/segmented-log.ts",
-    find: "    await open.file.sync();\n    await fs.syncDirectory(directory);\n    const sealed",
-    replace: "    const sealed",
+    find: "  await open.file.sync();\n  await fs.syncDirectory(directory);\n  const sealed",
+    replace: "  const sealed",
     focus: CRASHES,
   },
   {
@@ -25,8 +25,8 @@ export const diskMutants: readonly Mutant[] = [
     rule: "P1",
     what: "A renamed state file is taken for durable, though the process died before syncing the name.",
     file: "src/storage/server-store.ts",
-    find: "    await fs.syncDirectory(stateDir);\n    const { newest",
-    replace: "    const { newest",
+    find: "    await fs.syncDirectory(files.stateDir);\n  });\n  return { state",
+    replace: "  });\n  return { state",
     focus: CRASHES,
   },
   {
@@ -34,9 +34,9 @@ export const diskMutants: readonly Mutant[] = [
     rule: "P1",
     what: "The core is told that a group is durable while it is being written.",
     file: "src/node/persister.ts",
-    find: "      await this.#store.persist(merge(groups)).then(\n        () => this.#onPersisted(groups.at(-1)?.sequence ?? 0),",
+    find: "      await this.#store.persist(merge(groups), this.#takeLater).then(\n        () => this.#onPersisted(groups.at(-1)?.sequence ?? 0),",
     replace:
-      "      this.#onPersisted(groups.at(-1)?.sequence ?? 0);\n      await this.#store.persist(merge(groups)).then(\n        () => {},",
+      "      this.#onPersisted(groups.at(-1)?.sequence ?? 0);\n      await this.#store.persist(merge(groups), this.#takeLater).then(\n        () => {},",
   },
   {
     name: "group-commit-acknowledges-next",
@@ -82,9 +82,17 @@ export const diskMutants: readonly Mutant[] = [
     name: "directory-not-synced",
     rule: "P2",
     what: "A new directory's name is not synced.",
-    file: "src/storage/server-store.ts",
+    file: "src/storage/durable-directory.ts",
     find: "  await fs.makeDirectory(path);\n  await fs.syncDirectory(parent);",
     replace: "  await fs.makeDirectory(path);",
+    // What is made in it next would make up for it.
+    also: [
+      {
+        file: "src/storage/durable-directory.ts",
+        find: "    else await syncName(fs, parent);\n",
+        replace: "",
+      },
+    ],
   },
   {
     name: "roll-not-synced",
@@ -136,7 +144,7 @@ export const diskMutants: readonly Mutant[] = [
     rule: "P3",
     what: "A torn tail is skipped and not cut off, and the next entries stand behind it.",
     file: "src/storage/segmented-log.ts",
-    find: "      await open.file.truncate(last.end);\n",
+    find: "    await open.file.truncate(last.end);\n",
     replace: "",
     focus: POWER_LOSSES,
   },

@@ -8,6 +8,7 @@ import { MemoryDisk } from "../../src/storage/memory-file-system.ts";
 import { encodeHeader } from "../../src/storage/segment.ts";
 import { segmentName } from "../../src/storage/server-files.ts";
 import { createServerStore, openServerStore } from "../../src/storage/server-store.ts";
+import { decodeStateFile, encodeStateFile } from "../../src/storage/state-file.ts";
 import {
   cutAt,
   DIRECTORY,
@@ -16,10 +17,12 @@ import {
   FIRST,
   flip,
   LAST,
+  lineStart,
   MIDDLE,
   OPTIONS,
   read,
   server,
+  STATE,
 } from "./damaged-server.ts";
 import { append, compact, group, IDENTITY, noop, puts, readServer, term } from "./sample-log.ts";
 import { digestOf, foreignSnapshot, machineAt } from "./sample-life.ts";
@@ -165,9 +168,17 @@ test("P4: the log after a snapshot is refused when all of it is missing", async 
   );
 });
 
+/** The state file says that a leader's snapshot is taking the log's place. */
+async function markInstall(fs: FileSystem, index: number, snapshotTerm: number): Promise<FileSystem> {
+  const state = decodeStateFile(STATE, await read(fs, STATE));
+  const marked = encodeStateFile({ ...state, installing: { index, term: snapshotTerm } });
+  await fs.writeFile(STATE, marked);
+  return fs;
+}
+
 /** The server of damaged-server.ts with a leader's snapshot, as an install leaves it that was cut short there. */
 async function installing(index: number, snapshotTerm: number): Promise<FileSystem> {
-  const fs = await server();
+  const fs = await markInstall(await server(), index, snapshotTerm);
   await fs.writeFile(`${DIRECTORY}/snapshot-${index}.json`, await snapshotFile(index, snapshotTerm));
   return fs;
 }
@@ -192,6 +203,25 @@ test("S1, S2: a log that ends before the snapshot, or has another term at its en
   }
 });
 
+test("P4: a log that ends before a snapshot of its own, or of which no install was under way, is refused", async () => {
+  const path = `${DIRECTORY}/${LAST}`;
+  const whole = await read(await compacted(2), path);
+  for (const mark of [null, { index: 14, term: 2 }, { index: 8, term: 1 }]) {
+    for (let length = lineStart(whole, 1); length < lineStart(whole, 2); length++) {
+      const fs = await compacted(2);
+      await fs.writeFile(path, cutAt(length)(Buffer.from(whole)));
+      if (mark !== null) await markInstall(fs, mark.index, mark.term);
+      await expectRefused(fs, "corruption", path, "entry 8 of term 2", "the snapshot proves");
+    }
+  }
+});
+
+test("P4: what the state file says of an install that never came to its snapshot is taken back at the start", async () => {
+  const fs = await markInstall(await server(), 14, 2);
+  expect((await readServer(fs, "raft_state", OPTIONS)).log.entries).toEqual(ENTRIES);
+  expect(decodeStateFile(STATE, await read(fs, STATE)).installing).toBeNull();
+});
+
 test("S3: a snapshot whose entry the log holds leaves the log as it is", async () => {
   const found = await readServer(await installing(8, 2), "raft_state", OPTIONS);
   expect(found.log).toEqual({ base: ORIGIN, entries: ENTRIES });
@@ -209,11 +239,14 @@ test("S1: a segment that an install has replaced, or not quite, is removed and r
   const header = encodeHeader(IDENTITY, 9, 2);
   const old = segmentName(3);
   for (let length = 0; length <= header.length; length++) {
-    const fs = await compactedWith({
+    const files = {
       [LAST]: null,
       [old]: encodeHeader(IDENTITY, 3, 1),
       [segmentName(9)]: header.slice(0, length),
-    });
+    };
+    const unmarked = await compactedWith(files);
+    if (length === header.length) await expectRefused(unmarked, "corruption", "missing");
+    const fs = await markInstall(await compactedWith(files), 8, 2);
     const repairs = length < header.length ? [segmentName(9), "no entries"] : [old];
     await expectFound(fs, 9, 8, ...repairs);
     expect(await fs.listDirectory(DIRECTORY)).toEqual(["lock", segmentName(9), "snapshot-8.json"]);
@@ -225,8 +258,8 @@ test("P4: a replaced segment beside one that is in use, sealed or torn, or besid
   const next = segmentName(9);
   const header = encodeHeader(IDENTITY, 3, 1);
   const nextHeader = encodeHeader(IDENTITY, 9, 2);
-  const beside = (changed: string, nextChanged: string) =>
-    compactedWith({ [LAST]: null, [old]: changed, [next]: nextChanged });
+  const beside = async (changed: string, nextChanged: string) =>
+    markInstall(await compactedWith({ [LAST]: null, [old]: changed, [next]: nextChanged }), 8, 2);
   await expectRefused(
     await beside(header, nextHeader + encodeEntry(noop(9, 2), 8)),
     "corruption",

@@ -8,7 +8,10 @@ import {
   type ServerInspection,
 } from "../../src/storage/inspection.ts";
 import { MemoryDisk } from "../../src/storage/memory-file-system.ts";
+import { OsFileSystem } from "../../src/storage/os-file-system.ts";
 import { segmentName } from "../../src/storage/server-files.ts";
+import { openServerStore } from "../../src/storage/server-store.ts";
+import { temporaryDirectory } from "../cli/temporary-directory.ts";
 import { writeInspectedServer } from "./inspected-server.ts";
 import { contents, IDENTITY } from "./sample-log.ts";
 
@@ -236,6 +239,18 @@ test("P10: another server's or another cluster's files are named as what they ar
   const swapped = await inspect(moved);
   expect(swapped.files[0]?.damage[0]?.what).toContain("belongs to server 2, not to server 1");
   expect(swapped.start).toMatchObject({ kind: "refuses" });
+});
+
+test("P7: a directory where a start would remove a file refuses the start, in thought as on disk", async () => {
+  for (const name of ["server_1.json.tmp", "server_1/snapshot-3.json.tmp"]) {
+    await using directory = await temporaryDirectory();
+    const fs = new OsFileSystem();
+    await writeInspectedServer(fs, directory.path, IDENTITY);
+    await fs.makeDirectory(`${directory.path}/${name}`);
+    const { start } = await inspectServer(fs, directory.path, 1, false);
+    expect(start).toMatchObject({ kind: "refuses", why: expect.stringContaining(name) });
+    await expect(openServerStore(fs, directory.path, 1)).rejects.toMatchObject({ code: "io" });
+  }
 });
 
 test("P10: a running server is not started, not even in thought", async () => {

@@ -18,7 +18,12 @@ function identityOf(serverId: number, clusterId = "a"): Identity {
 }
 
 async function write(fs: FileSystem, name: string, identity: Identity): Promise<void> {
-  const content = encodeStateFile({ identity, hardState: INITIAL_HARD_STATE, logReaches: null });
+  const content = encodeStateFile({
+    identity,
+    hardState: INITIAL_HARD_STATE,
+    logReaches: null,
+    installing: null,
+  });
   await fs.writeFile(`${STATE_DIR}/${name}`, content);
 }
 

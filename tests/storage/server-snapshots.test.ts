@@ -244,13 +244,14 @@ test("S2: entries are durable before a snapshot that stands for them counts", as
   expect(words.indexOf("sync log 5")).toBeLessThan(words.indexOf("rename snapshot 5.tmp"));
 });
 
-test("P2, S2: an install makes the snapshot count, empties the log, makes the new segment durable, and only then removes the old", async () => {
+test("P2, S2: an install is announced, makes the snapshot count, empties the log, makes the new segment durable, and only then removes the old", async () => {
   const { store, operations } = await watched();
   await store.persist(group(null, truncate(2)));
   const { info } = await receive(store, { index: 9, term: 2 });
   operations.length = 0;
   await store.persist(group(null, install(info)));
   const expected = [
+    "writeFile, syncFile, rename, syncDirectory",
     "rename snapshot 9.part, syncDirectory",
     "readFile log 1, truncate log 2, sync log 2, openAppend log 1, close log 2",
     "truncate log 1, sync log 1, removeFile log 2, syncDirectory",

@@ -7,6 +7,7 @@ import type { Persist } from "../../src/raft/batch.ts";
 import type { Entry } from "../../src/raft/entry.ts";
 import { ORIGIN } from "../../src/raft/snapshot-position.ts";
 import { MemoryDisk, type Operation } from "../../src/storage/memory-file-system.ts";
+import { makeDirectoryDurably } from "../../src/storage/durable-directory.ts";
 import type { LogOptions } from "../../src/storage/segmented-log.ts";
 import { createServerStore, eraseServer, openServerStore } from "../../src/storage/server-store.ts";
 import { onBothFileSystems } from "./both-file-systems.ts";
@@ -314,6 +315,42 @@ function told(operations: readonly Operation[]): string {
   });
   return words.join(", ");
 }
+
+test("P5: a creation or a start that fails anywhere leaves no file open", async () => {
+  for (let failing = 0, failed = true; failed; failing++) {
+    const disk = new MemoryDisk();
+    let open = 0;
+    let number = 0;
+    const fs = disk.mount(({ name }) => {
+      if (name === "append.close") open--;
+      else if (number++ === failing) return { kind: "refuse", message: "EIO: bad sector" };
+      else if (name === "openAppend") open++;
+      return null;
+    });
+    failed = await createServerStore(fs, "raft_state", IDENTITY)
+      .then(() => fs.writeFile("raft_state/server_1/snapshot-3.json.tmp", Buffer.of(1)))
+      .then(() => fs.writeFile("raft_state/server_1.json.tmp", Buffer.of(1)))
+      .then(() => openServerStore(fs, "raft_state", 1))
+      .then(
+        ({ store }) => store.close().then(() => false),
+        () => true,
+      );
+    expect([failing, open]).toEqual([failing, 0]);
+  }
+});
+
+test("P2: every directory on the way to a new server is durable, also if the process before died while it made them", async () => {
+  for (const dies of [0, 1, 2, 3, 4, 5, 6, 7, 8]) {
+    const disk = new MemoryDisk();
+    const first = disk.mount(({ number }) => (number === dies ? { kind: "die", when: "after" } : null));
+    await makeDirectoryDurably(first, "a/b/c").catch(() => {});
+    disk.kill(first);
+    await makeDirectoryDurably(disk.mount(), "a/b/c/d");
+    await createServerStore(disk.mount(), "a/b/c/d", IDENTITY);
+    disk.crash();
+    expect((await readServer(disk.mount(), "a/b/c/d")).identity).toEqual(IDENTITY);
+  }
+});
 
 test("P2: the next segment is durable before the footer, and the footer before the next segment's entries", async () => {
   const { store, operations } = await watched(() => null, { maxSegmentBytes: 1 });

@@ -1,4 +1,4 @@
-import { beforeAll, describe, expect, test } from "bun:test";
+import { beforeAll, describe, expect, spyOn, test } from "bun:test";
 import { crc32 } from "node:zlib";
 import * as fc from "fast-check";
 
@@ -45,6 +45,16 @@ let lines: readonly Buffer[];
 beforeAll(async () => {
   good = await snapshotBytes();
   lines = linesOf(good);
+});
+
+test("S6: a long line that comes in many small pieces costs no more than its length", () => {
+  const line = encodeSectionLine(`{"data":["k","${"v".repeat(8 << 20)}"]}`);
+  const file = fileOf([lines[0] ?? Buffer.of(), line]);
+  const concat = spyOn(Buffer, "concat");
+  const { damage, told } = decode(file, 4096);
+  expect([damage, told.length]).toEqual([null, 2]);
+  expect(concat.mock.calls.length).toBeLessThan(10);
+  concat.mockRestore();
 });
 
 describe("a good file", () => {
