@@ -17,7 +17,10 @@ export interface NodeLimits {
 }
 
 export interface SnapshotOptions extends SnapshotThresholds {
-  /** Entries that stay in the log behind a snapshot, for followers that are a little slow. */
+  /**
+   * Entries that stay in the log behind a snapshot, for followers that are a little slow: no more of them than
+   * half of `bytes`, or half of what the last snapshot takes.
+   */
   readonly keepEntries: number;
   /** Of all transfers together. */
   readonly transferBytesPerSecond: number;

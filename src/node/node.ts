@@ -165,7 +165,7 @@ export class Node {
 
   /**
    * Takes a snapshot now, due or not. It counts when this resolves, and holds everything applied before the
-   * call. Rejects with RaftKvError "unavailable" or "diskFull".
+   * call. Rejects with RaftKvError "unavailable", "diskFull" or "overloaded".
    */
   takeSnapshot(): Promise<SnapshotInfo> {
     return this.#snapshots.takeNow();
@@ -252,7 +252,10 @@ export class Node {
   /** P6: nobody is kept waiting for a disk that may stay full, and reads go on. */
   #diskChanged(full: boolean, why: string): void {
     this.#input((raft) => raft.setDiskFull(full));
-    if (full) this.#clients.giveUp("the disk is full");
+    if (full) {
+      this.#clients.giveUp("the disk is full");
+      this.#snapshots.taken.diskFull();
+    }
     this.#parts.onEvent(full ? { kind: "diskFull", why } : { kind: "diskHasRoom" });
   }
 

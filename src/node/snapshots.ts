@@ -6,6 +6,7 @@ import type { Reply, Request } from "../raft/message.ts";
 import type { Raft } from "../raft/raft.ts";
 import type { SnapshotPosition } from "../raft/snapshot-position.ts";
 import type { SnapshotInfo, SnapshotSource } from "../storage/store.ts";
+import { compactThrough } from "./kept-log.ts";
 import type { NodeParts } from "./node-parts.ts";
 import { SnapshotReceiver } from "./snapshot-receiver.ts";
 import { SnapshotSender } from "./snapshot-sender.ts";
@@ -40,7 +41,7 @@ export class Snapshots {
 
   /** To be called once a turn, after the turn's entries are applied. */
   consider(): void {
-    if (!this.#parts.diskRoom.full) this.taken.consider();
+    this.taken.consider();
     this.received.consider();
   }
 
@@ -67,12 +68,13 @@ export class Snapshots {
   }
 
   #newSnapshotter(): Snapshotter {
-    const { clock, store, machine, snapshots, onEvent } = this.#parts;
+    const { clock, store, diskRoom, machine, snapshots, onEvent } = this.#parts;
     const { raft, fail } = this.#core;
     return new Snapshotter({
       thresholds: snapshots,
       clock,
       store,
+      diskRoom,
       machine,
       core: {
         appliedPosition: () => this.#appliedPosition(),
@@ -131,11 +133,23 @@ export class Snapshots {
     return { index, term };
   }
 
-  /** A follower that a snapshot is on its way to will need the entries after it: those stay. */
   #compact(snapshot: SnapshotPosition): boolean {
-    const through = Math.min(snapshot.index - this.#parts.snapshots.keepEntries, this.sent.oldestIndex);
-    const compacted = this.#core.raft.compact(snapshot, Math.max(0, through));
-    this.#core.wake();
+    const { raft, wake } = this.#core;
+    const { snapshots, store } = this.#parts;
+    const { oldestIndex } = this.sent;
+    // A log as large as the snapshot costs a follower as much as the snapshot does. Where none is on its way,
+    // half as much keeps a server's files, with the next snapshot in the making, at three times its state.
+    const mostBytes = Math.max(snapshots.bytes, store.snapshotInfo?.totalBytes ?? 0);
+    const through = compactThrough({
+      snapshotIndex: snapshot.index,
+      firstLogIndex: raft.status().firstLogIndex,
+      // A follower that a snapshot is on its way to will need the entries after it.
+      wantedAfter: Math.min(snapshot.index - snapshots.keepEntries, oldestIndex),
+      maxBytes: oldestIndex === Infinity ? mostBytes / 2 : mostBytes,
+      entryAt: (index) => raft.entryAt(index),
+    });
+    const compacted = raft.compact(snapshot, through);
+    wake();
     return compacted;
   }
 }

@@ -13,6 +13,7 @@ import type { LogIndex } from "../raft/entry.ts";
 import type { SnapshotPosition } from "../raft/snapshot-position.ts";
 import type { SnapshotInfo, SnapshotWriter, Store } from "../storage/store.ts";
 import type { Clock } from "./clock.ts";
+import type { DiskRoom } from "./disk-room.ts";
 import type { NodeEvent } from "./node-event.ts";
 import { Waits } from "./waits.ts";
 
@@ -28,6 +29,7 @@ export interface SnapshotterParts {
   readonly thresholds: SnapshotThresholds;
   readonly clock: Clock;
   readonly store: Store;
+  readonly diskRoom: DiskRoom;
   readonly machine: KvStateMachine;
   readonly core: {
     /** What the state machine holds now. */
@@ -45,6 +47,9 @@ const RETRY_AFTER_MS = 5000;
 
 /** What an entry takes in the log beside its command, in bytes, roughly. */
 const ENTRY_OVERHEAD_BYTES = 64;
+
+/** Who asks for a snapshot waits for one at a time to be written, so they could pile up. */
+const MAX_CALLERS = 64;
 
 /** Somebody who wants a snapshot that holds everything up to `index`. */
 interface Caller {
@@ -79,8 +84,9 @@ export class Snapshotter {
 
   /** Takes a snapshot if one is due or wanted. To be called once a turn, after the turn's entries are applied. */
   consider(): void {
-    const { clock } = this.#parts;
-    if (this.#waits.ended || this.#running !== null || clock.nowMs() < this.#notBeforeMs) return;
+    const { clock, diskRoom } = this.#parts;
+    if (this.#waits.ended || this.#running !== null || diskRoom.full) return;
+    if (clock.nowMs() < this.#notBeforeMs) return;
     if (this.#callers.length === 0 && !this.#isDue()) return;
     this.#running = this.#take().finally(() => (this.#running = null));
   }
@@ -98,20 +104,30 @@ export class Snapshotter {
 
   /**
    * A snapshot that counts and holds everything applied before the call. Rejects with RaftKvError
-   * "unavailable" when the server stops or has applied nothing yet, "diskFull" when there is no room.
+   * "unavailable" when the server stops or has applied nothing yet, "diskFull" when there is no room, also for
+   * the log, and "overloaded" when too many wait already.
    */
-  takeNow(): Promise<SnapshotInfo> {
-    const { index } = this.#parts.core.appliedPosition();
-    if (this.#waits.ended) return Promise.reject(stopping());
-    if (index === 0) {
-      return Promise.reject(new RaftKvError("unavailable", "nothing has been written here yet; retry later"));
+  async takeNow(): Promise<SnapshotInfo> {
+    const { core, store, diskRoom } = this.#parts;
+    const { index } = core.appliedPosition();
+    if (this.#waits.ended) throw stopping();
+    if (index === 0) throw new RaftKvError("unavailable", "nothing has been written here yet; retry later");
+    const latest = store.snapshotInfo;
+    if (latest !== null && latest.position.index >= index) return latest;
+    if (diskRoom.full) throw noRoom();
+    if (this.#callers.length >= MAX_CALLERS) {
+      throw new RaftKvError("overloaded", "too many others wait for a snapshot; retry later");
     }
     this.#notBeforeMs = 0;
     return new Promise((resolve, reject) => {
       this.#callers.push({ index, resolve, reject });
-      this.persisted();
       this.consider();
     });
+  }
+
+  /** The log has no room on the disk: a snapshot would count only when it has, which may be never. */
+  diskFull(): void {
+    this.#dismissCallers(noRoom());
   }
 
   /** The state machine is about to be replaced by a leader's snapshot. */
@@ -164,7 +180,10 @@ export class Snapshotter {
     }
   }
 
-  /** Resolves when the snapshot counts; to null when it was given up, and nothing of it is left. */
+  /**
+   * Resolves when the snapshot counts. To null when it was given up, and nothing of it is left; or when the
+   * server stops with its "compact" on the way to the store: then the file stays, for that write needs it.
+   */
   async #write(position: SnapshotPosition, frozen: FrozenState): Promise<SnapshotInfo | null> {
     const { store, core } = this.#parts;
     const writer = await store.prepareSnapshot(position);
@@ -210,6 +229,10 @@ export class Snapshotter {
     this.#callers = [];
     for (const { reject } of callers) reject(error);
   }
+}
+
+function noRoom(): RaftKvError {
+  return new RaftKvError("diskFull", "the disk is full; no snapshot was taken");
 }
 
 function stopping(): RaftKvError {

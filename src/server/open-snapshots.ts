@@ -11,27 +11,32 @@ const MAX_OPEN = 4;
 interface OpenSnapshot {
   readonly source: SnapshotSource;
   idle: Timer;
-  /** Reads under way; the file is closed after the last of them. */
-  reads: number;
-  dropped: boolean;
+  /** Those under way; the file is closed after the last of them. */
+  readonly reads: Set<Promise<Uint8Array>>;
 }
 
 /** Snapshots that are kept open for clients to read, the one used last at the end. */
 export class OpenSnapshots {
   readonly #clock: Clock;
   readonly #byName = new Map<string, OpenSnapshot>();
+  /** Those that are being closed. None rejects. */
+  readonly #closing = new Set<Promise<void>>();
+  #closed = false;
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
-  /** Takes `source` over. It stays readable until it was left alone for a while, or others push it out. */
+  /**
+   * Takes `source` over. It stays readable until it was left alone for a while, or others push it out; not at
+   * all after `close`.
+   */
   add(source: SnapshotSource): void {
     const name = nameOf(source.info);
     const before = this.#byName.get(name);
-    const open = before ?? { source, idle: this.#startIdling(name), reads: 0, dropped: false };
-    if (before !== undefined) void source.close();
-    this.#used(name, open);
+    if (this.#closed || before !== undefined) this.#close(source, []);
+    if (this.#closed) return;
+    this.#used(name, before ?? { source, idle: this.#startIdling(name), reads: new Set() });
     const oldest = this.#byName.keys().next().value;
     if (this.#byName.size > MAX_OPEN && oldest !== undefined) this.#drop(oldest);
   }
@@ -45,18 +50,20 @@ export class OpenSnapshots {
       throw new RaftKvError("failedPrecondition", what);
     }
     this.#used(name, open);
-    open.reads += 1;
+    const reading = open.source.read(offset, maxBytes);
+    open.reads.add(reading);
     try {
-      return await open.source.read(offset, maxBytes);
+      return await reading;
     } finally {
-      open.reads -= 1;
-      if (open.dropped && open.reads === 0) void open.source.close();
+      open.reads.delete(reading);
     }
   }
 
-  /** Nothing is readable any more. */
-  close(): void {
+  /** Nothing is readable any more. Resolves when the reads under way have ended and every file is closed. */
+  async close(): Promise<void> {
+    this.#closed = true;
     for (const name of this.#byName.keys()) this.#drop(name);
+    await Promise.all(this.#closing);
   }
 
   #used(name: string, open: OpenSnapshot): void {
@@ -75,9 +82,19 @@ export class OpenSnapshots {
     if (open === undefined) return;
     this.#byName.delete(name);
     open.idle.cancel();
-    open.dropped = true;
-    if (open.reads === 0) void open.source.close();
+    this.#close(open.source, [...open.reads]);
   }
+
+  #close(source: SnapshotSource, reads: readonly Promise<Uint8Array>[]): void {
+    const closing = closeAfter(source, reads).finally(() => this.#closing.delete(closing));
+    this.#closing.add(closing);
+  }
+}
+
+/** Never rejects: a file that was only read, and whose end is refused, has lost nothing. */
+async function closeAfter(source: SnapshotSource, reads: readonly Promise<Uint8Array>[]): Promise<void> {
+  if (reads.length > 0) await Promise.allSettled(reads);
+  await source.close().catch(() => {});
 }
 
 function nameOf({ position, totalBytes, checksum }: SnapshotInfo): string {

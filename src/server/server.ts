@@ -97,7 +97,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     stopped: failure.promise,
     async stop() {
       log.info("stopping");
-      snapshots.close();
+      await snapshots.close();
       await node.stop();
       await rpcServer.close();
       failure.resolve();
@@ -130,6 +130,8 @@ function logRecovered(log: Logger, { identity, hardState, snapshot, log: found, 
     lastLogIndex: found.base.index + found.entries.length,
     clusterId: identity.clusterId,
   });
+  const { abstainsThrough } = hardState;
+  if (abstainsThrough > 0) log.warn("made anew: no votes until it has caught up", { abstainsThrough });
 }
 
 function logEvent(log: Logger, event: NodeEvent): void {

@@ -1,5 +1,6 @@
 /** A follower whose entries are gone from the leader's log gets the leader's snapshot. Server 0 leads. */
 import { describe, expect, test } from "bun:test";
+import { entryByteLength } from "../../src/raft/entry.ts";
 import type { SnapshotOptions } from "../../src/node/node-parts.ts";
 import type { PeerRequest, SnapshotChunk } from "../../src/node/peer-message.ts";
 import { fill, NodeCluster, put } from "./node-cluster.ts";
@@ -95,6 +96,24 @@ describe("a follower that missed everything", () => {
     expect(status.firstLogIndex).toBeLessThanOrEqual(snapshotIndex + 1);
     await cluster.until(() => isCaughtUp(cluster));
     expect(cluster.count("installed", 2)).toBe(1);
+  });
+
+  test("S2, S6: a slow transfer holds back no more of the log than the snapshot is large", async () => {
+    const cluster = await withLaggard(300, { transferBytesPerSecond: 2000, bytes: 10_000 });
+    cluster.heal();
+    await cluster.until(() => cluster.store(2).received !== null);
+    const onItsWay = cluster.node(0).status().snapshotIndex;
+    for (let round = 0; round < 3; round += 1) await fill(cluster, 0, 300, { valueLength: 100 });
+    await cluster.until(() => cluster.store(0).prepared === null);
+    expect(cluster.store(2).received).toBe("unfinished");
+    const { firstLogIndex, snapshotIndex } = cluster.node(0).status();
+    expect(firstLogIndex).toBeGreaterThan(onItsWay + 1);
+    const kept = cluster.store(0).entries.filter(({ index }) => index <= snapshotIndex);
+    expect(kept.length).toBeGreaterThan(5);
+    const keptBytes = kept.reduce((sum, entry) => sum + entryByteLength(entry), 0);
+    expect(keptBytes).toBeLessThanOrEqual(cluster.store(0).snapshotInfo?.totalBytes ?? 0);
+    expect(firstLogIndex).toBe(snapshotIndex - kept.length + 1);
+    await cluster.until(() => isCaughtUp(cluster), 120_000);
   });
 });
 

@@ -7,6 +7,10 @@ import { VirtualClock } from "./virtual-clock.ts";
 
 const ELECTION_MS = 400;
 
+function codeOf(error: unknown): string {
+  return error instanceof RaftKvError ? error.code : String(error);
+}
+
 async function withLeader(size: number): Promise<NodeCluster> {
   const cluster = new NodeCluster(size, { entries: 100, keepEntries: 5 });
   await cluster.clock.advance(ELECTION_MS);
@@ -86,6 +90,56 @@ describe("a full disk", () => {
     cluster.store(2).fullForSnapshots = false;
     await cluster.until(() => cluster.node(2).appliedIndex === cluster.node(0).appliedIndex);
     expect(cluster.failures).toEqual([]);
+  });
+
+  test("P6: of the log: who asks for a snapshot is told so at once, but when there is one that holds everything", async () => {
+    const cluster = await withLeader(1);
+    await fill(cluster, 0, 10);
+    void cluster.node(0).takeSnapshot();
+    await cluster.clock.advance(50);
+    cluster.store(0).full = true;
+    void cluster.node(0).put(put("k1", "later"));
+    await cluster.clock.advance(10);
+    expect(cluster.node(0).status().diskFull).toBe(true);
+    const info = await cluster.node(0).takeSnapshot();
+    expect(cluster.store(0).snapshotInfo).toEqual(info);
+    cluster.store(0).full = false;
+    await cluster.until(() => !cluster.node(0).status().diskFull, 1100);
+    cluster.store(0).full = true;
+    void cluster.node(0).put(put("k2", "later"));
+    await cluster.clock.advance(10);
+    const { prepareCount } = cluster.store(0);
+    expect(await cluster.node(0).takeSnapshot().catch(codeOf)).toBe("diskFull");
+    expect(cluster.store(0).prepareCount).toBe(prepareCount);
+  });
+
+  test("P6: of the log: who waits for a snapshot that is being written waits no longer", async () => {
+    const cluster = await withLeader(1);
+    await fill(cluster, 0, 10);
+    cluster.store(0).snapshotDelayMs = 1000;
+    const taken = cluster.node(0).takeSnapshot().catch(codeOf);
+    await cluster.clock.advance(10);
+    cluster.store(0).full = true;
+    void cluster.node(0).put(put("k1", "later"));
+    await cluster.clock.advance(10);
+    expect(await taken).toBe("diskFull");
+    expect(cluster.failures).toEqual([]);
+  });
+
+  test("I3: no more wait for a snapshot than a few", async () => {
+    const cluster = await withLeader(1);
+    await fill(cluster, 0, 10);
+    cluster.store(0).snapshotDelayMs = 100;
+    const asked = Array.from({ length: 100 }, () =>
+      cluster
+        .node(0)
+        .takeSnapshot()
+        .then(() => "taken", codeOf),
+    );
+    await cluster.clock.advance(1000);
+    const outcomes = await Promise.all(asked);
+    expect(outcomes.filter((outcome) => outcome === "taken")).toHaveLength(64);
+    expect(outcomes.filter((outcome) => outcome === "overloaded")).toHaveLength(36);
   });
 
   test("does not keep a server from stopping, and that is no failure", async () => {

@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { RaftKvError } from "../../src/base/errors.ts";
 import { OpenSnapshots } from "../../src/server/open-snapshots.ts";
 import type { SnapshotSource } from "../../src/storage/store.ts";
 import { VirtualClock } from "../node/virtual-clock.ts";
@@ -8,6 +9,7 @@ class FakeSource implements SnapshotSource {
   readonly info;
   closed = 0;
   held: Promise<void> | null = null;
+  refusesToClose = false;
 
   constructor(index: number) {
     this.info = { position: { index, term: 1 }, totalBytes: 10, checksum: "00000000" };
@@ -21,6 +23,7 @@ class FakeSource implements SnapshotSource {
 
   async close(): Promise<void> {
     this.closed += 1;
+    if (this.refusesToClose) throw new RaftKvError("io", "cannot close");
   }
 }
 
@@ -71,9 +74,46 @@ test("a read that is under way ends before its snapshot is closed", async () => 
   const { promise, resolve } = Promise.withResolvers<void>();
   source.held = promise;
   const read = open.read(source.info, 0, 10);
-  open.close();
+  const closed = open.close();
   expect(source.closed).toBe(0);
   resolve();
   expect(await read).toHaveLength(10);
+  await closed;
   expect(source.closed).toBe(1);
+});
+
+test("a read that fails while its snapshot is closed is the caller's, and nobody else's", async () => {
+  const { open, sources } = opened(1);
+  const source = only(sources);
+  const { promise, reject } = Promise.withResolvers<void>();
+  source.held = promise;
+  const read = open.read(source.info, 0, 10).catch((error: unknown) => error);
+  const closed = open.close();
+  const refusal = new RaftKvError("io", "cannot read");
+  reject(refusal);
+  expect(await read).toBe(refusal);
+  await closed;
+  expect(source.closed).toBe(1);
+});
+
+test("one that is opened while the server stops is closed at once, and nothing is waited for", async () => {
+  const { clock, open, sources } = opened(1);
+  await open.close();
+  const late = [new FakeSource(1), new FakeSource(2)];
+  for (const source of late) open.add(source);
+  expect([...sources, ...late].map(({ closed }) => closed)).toEqual([1, 1, 1]);
+  expect(open.read(only(late).info, 0, 1)).rejects.toMatchObject({ code: "failedPrecondition" });
+  await clock.advance(60_000);
+  expect(late.map(({ closed }) => closed)).toEqual([1, 1]);
+});
+
+test("a file that cannot be closed ends nothing", async () => {
+  const { clock, open, sources } = opened(2);
+  for (const source of sources) source.refusesToClose = true;
+  const again = new FakeSource(1);
+  again.refusesToClose = true;
+  open.add(again);
+  await clock.advance(30_000);
+  expect([...sources, again].map(({ closed }) => closed)).toEqual([1, 1, 1]);
+  await open.close();
 });
