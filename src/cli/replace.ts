@@ -15,7 +15,7 @@ export const replaceCommand = command(
     description:
       "Start a server anew that lost its disk or refuses what is on it; its old files are set aside",
     details:
-      "It must be stopped, and all other servers must run. They give it the data back, and it votes again once it has them. " +
+      "It must be stopped, and all other servers must run and have caught up. They give it the data back, and it votes again once it has them. " +
       "Its old files are moved to server_<id>.replaced-<time> in the state directory, and nothing ever removes them there.",
   },
   {

@@ -44,9 +44,10 @@ function memberRow(member: MemberStatus, leaderId: number | null): readonly Cell
   return [id, address, roleCell(server, leaderId), term, commitIndex, lastApplied, snapshot, keys, pid];
 }
 
-function roleCell({ id, role, diskFull }: ServerStatus, leaderId: number | null): Cell {
+function roleCell({ id, role, diskFull, abstains }: ServerStatus, leaderId: number | null): Cell {
   const text = id === leaderId ? `${role} *` : role;
   if (diskFull) return { text: `${text}, disk full`, colour: "red" };
+  if (abstains) return { text: `${text}, catching up`, colour: "yellow" };
   return id === leaderId ? { text, colour: "green" } : text;
 }
 
@@ -63,6 +64,7 @@ function clusterJson(cluster: ClusterStatus, leaderId: number | null): object {
     firstLogIndex: member.server?.firstLogIndex ?? null,
     snapshotIndex: member.server?.snapshotIndex ?? null,
     diskFull: member.server?.diskFull ?? null,
+    abstains: member.server?.abstains ?? null,
     keys: member.server?.keys ?? null,
     pid: member.server?.pid ?? null,
     version: member.server?.version ?? null,

@@ -1,7 +1,8 @@
 import { styleText } from "node:util";
 
 /** null is shown as "-"; numbers are aligned to the right. */
-export type Cell = string | number | null | { readonly text: string; readonly colour: "green" | "red" };
+export type Cell =
+  string | number | null | { readonly text: string; readonly colour: "green" | "red" | "yellow" };
 
 const GAP = "  ";
 

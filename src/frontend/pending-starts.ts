@@ -2,10 +2,10 @@
  * The servers that were launched and do not serve yet. They are waited for side by side: reading a long log
  * takes its time, and a server that waits for another one's would be down for the sum of both.
  *
- * One that does not get ready is ended, as is one that is given up: what is not in here either serves, or
- * is not there.
+ * One that is given up is ended. One that is not ready in time and runs is not: with a large state it would
+ * never start. It is waited for again when somebody asks for it again.
  */
-import type { RaftKvError } from "../base/errors.ts";
+import { RaftKvError } from "../base/errors.ts";
 import type { ServerId } from "../raft/entry.ts";
 import { ClusterLink } from "./cluster-link.ts";
 import type { Cluster } from "./cluster.ts";
@@ -25,7 +25,7 @@ export interface PendingStartsOptions {
 /** One start, for all who asked for it. */
 export interface PendingStart {
   readonly server: LaunchedServer;
-  /** Resolves when it serves; rejects as waitUntilReady, and then nothing is left of the process. */
+  /** Resolves when it serves; rejects as waitUntilReady, and then the process has ended unless time is up. */
   readonly ready: Promise<void>;
 }
 
@@ -36,6 +36,8 @@ interface Pending extends PendingStart {
 export class PendingStarts {
   readonly #options: PendingStartsOptions;
   readonly #pending = new Map<ServerId, Pending>();
+  /** Not ready when their time was up. They may have got ready since, or have ended. */
+  readonly #late = new Map<ServerId, LaunchedServer>();
 
   constructor(options: PendingStartsOptions) {
     this.#options = options;
@@ -59,8 +61,19 @@ export class PendingStarts {
     return pending;
   }
 
-  /** Ends all of them; who waits is told `reason`. Resolves when nothing is left of their processes. */
+  /** As `add`, of a server that was not ready in time and still runs; null: there is none. */
+  again(id: ServerId, cluster: Cluster, deadline: Deadline): PendingStart | null {
+    const server = this.#late.get(id);
+    this.#late.delete(id);
+    return server === undefined || server.ending() !== null ? null : this.add(server, cluster, deadline);
+  }
+
+  /**
+   * Ends all that are waited for; who waits is told `reason`. Resolves when nothing is left of their processes.
+   * Nobody is waited for again.
+   */
   async giveUp(reason: RaftKvError): Promise<void> {
+    this.#late.clear();
     const pending = [...this.#pending.values()];
     for (const { controller } of pending) controller.abort(reason);
     await Promise.allSettled(pending.map(({ ready }) => ready));
@@ -77,10 +90,19 @@ export class PendingStarts {
     try {
       await waitUntilReady(server, { link, ports, deadline, signal });
     } catch (error) {
-      await processes.end(server, 0);
-      throw error;
+      if (signal.aborted || server.ending() !== null || !isTimeUp(error)) {
+        await processes.end(server, 0);
+        throw error;
+      }
+      this.#late.set(server.id, server);
+      const what = `${error.message}; it runs, and is still reading its files: ask again to wait for it`;
+      throw new RaftKvError("unavailable", what, { cause: error });
     } finally {
       link.close();
     }
   }
+}
+
+function isTimeUp(error: unknown): error is RaftKvError {
+  return error instanceof RaftKvError && error.code === "unavailable";
 }

@@ -5,7 +5,7 @@ import { serverFiles } from "../storage/server-files.ts";
 
 /**
  * Moves what there is of the server into a new directory, where nothing looks for it and from where a person
- * may take it back: it is somebody's data, and a move needs no room on a full disk.
+ * may take it back: it is somebody's data, and on a full disk a move needs room for a name only.
  *
  *   <stateDir>/server_<i>.replaced-<time>/server_<i>.json    first: from here on there is no such server
  *   <stateDir>/server_<i>.replaced-<time>/server_<i>/        its log and snapshots

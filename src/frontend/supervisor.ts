@@ -13,7 +13,7 @@
  *
  * ReplaceServer is for a server that lost its disk or refuses what is there. Its files are set aside
  * (replaced-server.ts), then it is launched with --rejoin: the new process asks every other server for its
- * term before it makes itself anew (src/server/rejoin.ts), and does nothing unless all of them answer.
+ * term before it makes itself anew (src/server/rejoin.ts), and does nothing unless all of them answer and vote.
  */
 import { randomUUID } from "node:crypto";
 import { RaftKvError } from "../base/errors.ts";
@@ -134,7 +134,7 @@ export class Supervisor {
   /**
    * Starts a server of the cluster with the state it left; resolves when it serves. One that runs, even
    * stopped, is left as it is, and one that is just being started is waited for. Rejects with RaftKvError as
-   * startRaft, and "noCluster".
+   * startRaft, and "noCluster"; one that is not ready in time and has not ended is left alone.
    */
   async startServer(id: ServerId): Promise<void> {
     const start = await this.#inTurn(() => this.#startServer(id));
@@ -145,15 +145,14 @@ export class Supervisor {
    * Starts a server of the cluster that is not running anew, without the state it left, which is set aside;
    * resolves when it serves, to the directory where its old files are (null: there were none). It catches up
    * then, and votes again once it has. Rejects with RaftKvError as startServer, and "failedPrecondition"
-   * with nothing changed when the server runs, or when any other does not.
+   * with nothing changed when the server runs, or when any other does not or has not caught up itself.
    */
   async replaceServer(id: ServerId): Promise<string | null> {
     const { start, aside } = await this.#inTurn(() => this.#replaceServer(id));
     try {
       await start.ready;
     } catch (error) {
-      if (aside === null || !(error instanceof RaftKvError)) throw error;
-      throw new RaftKvError(error.code, `${error.message}; its old files are in ${aside}`, { cause: error });
+      throw withOldFiles(error, aside);
     }
     return aside;
   }
@@ -252,6 +251,8 @@ export class Supervisor {
     // A process that has ended meanwhile gets nobody a server: that start has only not been told yet.
     if (pending?.server.ending() === null) return pending;
     await pending?.ready.catch(() => {});
+    const late = this.#starts.again(id, cluster, deadlineIn(this.#timings.startServerMs));
+    if (late !== null) return late;
     const link = new ClusterLink(cluster, this.#options.addressOf);
     try {
       if (await this.#runs(link, id)) return null;
@@ -287,17 +288,28 @@ export class Supervisor {
     }
     const aside = await setServerAside(fs, stateDirectory, id, new Date());
     logger.info("server is replaced", { id, oldFiles: aside });
-    return { start: this.#launch(id, cluster, { kind: "rejoin", ...cluster }), aside };
+    try {
+      return { start: this.#launch(id, cluster, { kind: "rejoin", ...cluster }), aside };
+    } catch (error) {
+      throw withOldFiles(error, aside);
+    }
   }
 
   /** Nothing is to be set aside for a replacement that the new process would refuse. */
   async #checkWitnesses(link: ClusterLink, id: ServerId): Promise<void> {
     const statuses = await link.statuses(WITNESS_TIMEOUT_MS);
     const silent = statuses.flatMap((status, other) => (status === null && other !== id ? [other] : []));
-    if (silent.length === 0) return;
-    const who = silent.length === 1 ? `server ${silent[0]} does` : `servers ${silent.join(", ")} do`;
-    const what = `server ${id} can be replaced only while every other server runs, and ${who} not answer`;
-    throw new RaftKvError("failedPrecondition", `${what}: nothing was changed`);
+    if (silent.length > 0) {
+      const who = silent.length === 1 ? `server ${silent[0]} does` : `servers ${silent.join(", ")} do`;
+      const what = `server ${id} can be replaced only while every other server runs, and ${who} not answer`;
+      throw new RaftKvError("failedPrecondition", `${what}: nothing was changed`);
+    }
+    const behind = statuses.find((status) => status?.abstains === true && status.id !== id);
+    if (behind === undefined || behind === null) return;
+    const why = `server ${behind.id} was replaced and has not caught up yet: wait, then try again`;
+    // It may be that nobody can be elected for the other to catch up with.
+    const otherwise = `if there is no leader, start server ${id} with its old files first`;
+    throw new RaftKvError("failedPrecondition", `server ${id} cannot be replaced: ${why}; ${otherwise}`);
   }
 
   #launch(id: ServerId, cluster: Cluster, creation: Creation | null): PendingStart {
@@ -368,6 +380,12 @@ export class Supervisor {
     });
     return !gone;
   }
+}
+
+/** The error of a replacement, which also says where the old files are (null: there were none). */
+function withOldFiles(error: unknown, aside: string | null): unknown {
+  if (aside === null || !(error instanceof RaftKvError)) return error;
+  return new RaftKvError(error.code, `${error.message}; its old files are in ${aside}`, { cause: error });
 }
 
 function serverIds({ servers }: Cluster): readonly ServerId[] {

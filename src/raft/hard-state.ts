@@ -15,3 +15,11 @@ export interface HardState {
 
 /** A server that has never taken part in anything. */
 export const INITIAL_HARD_STATE: HardState = { currentTerm: 0, votedFor: null, abstainsThrough: 0 };
+
+/**
+ * Of server `id` made anew after its disk was lost, where no other server is in a later term than `highestTerm`.
+ * That term being 0 nobody has voted and nothing is committed: then it has forgotten nothing, and does not abstain.
+ */
+export function hardStateAfterLoss(highestTerm: Term, id: ServerId): HardState {
+  return { currentTerm: highestTerm + 1, votedFor: id, abstainsThrough: highestTerm };
+}

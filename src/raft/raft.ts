@@ -65,6 +65,8 @@ export interface RaftStatus {
   /** Of the newest snapshot, which may not have its name yet; 0: there is none. */
   readonly snapshotIndex: LogIndex;
   readonly diskFull: boolean;
+  /** It was made anew and has no say in elections, or would have none after a crash (HardState). */
+  readonly abstains: boolean;
 }
 
 export class Raft<C> {
@@ -206,7 +208,7 @@ export class Raft<C> {
 
   status(): RaftStatus {
     const { id, role, currentTerm, votedFor, leaderId, commitIndex, log, durability } = this.#state;
-    const { snapshot, diskFull } = this.#state;
+    const { snapshot, diskFull, votesForGood } = this.#state;
     return {
       id,
       role: role.kind,
@@ -220,6 +222,7 @@ export class Raft<C> {
       noopIndex: role.kind === "leader" ? role.noopIndex : null,
       snapshotIndex: snapshot.index,
       diskFull,
+      abstains: !votesForGood,
     };
   }
 }

@@ -36,6 +36,8 @@ export class RaftState<C> {
   #currentTerm: Term;
   #votedFor: ServerId | null;
   #abstainsThrough: Term;
+  /** The group that says that this server votes again; 0: it has never been made anew, or did so before it started. */
+  #votesAgainSequence = 0;
   #snapshot: SnapshotPosition;
   #commitIndex: LogIndex;
   #electionTimeoutTicks = 0;
@@ -93,6 +95,10 @@ export class RaftState<C> {
   get abstains(): boolean {
     return this.#abstainsThrough > 0;
   }
+  /** It has a say in elections, and a crash would not take it away. */
+  get votesForGood(): boolean {
+    return !this.abstains && this.durability.isPersisted(this.#votesAgainSequence);
+  }
   get leaderId(): ServerId | null {
     if (this.role.kind === "leader") return this.id;
     return this.role.kind === "follower" ? this.role.leaderId : null;
@@ -140,6 +146,7 @@ export class RaftState<C> {
     if (!this.abstains || term === null || term <= this.#abstainsThrough) return;
     this.#abstainsThrough = 0;
     this.#saveHardState();
+    this.#votesAgainSequence = this.durability.sequenceFor(0);
     this.events.push({ kind: "votesAgain", term: this.#currentTerm });
   }
 

@@ -166,6 +166,8 @@ export interface ServerStatus {
   readonly snapshotIndex: number;
   readonly firstLogIndex: number;
   readonly diskFull: boolean;
+  /** It was made anew, and has no say in elections yet. */
+  readonly abstains: boolean;
 }
 
 export interface MemberStatus {

@@ -73,6 +73,7 @@ export function keyValueService(context: ServiceContext): Handlers<"KeyValueStor
         snapshotIndex: status.snapshotIndex,
         firstLogIndex: status.firstLogIndex,
         diskFull: status.diskFull,
+        abstains: status.abstains,
       };
     },
 

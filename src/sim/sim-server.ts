@@ -7,7 +7,7 @@ import { Node } from "../node/node.ts";
 import type { PeerReply, PeerRequest } from "../node/peer-message.ts";
 import type { Transport } from "../node/transport.ts";
 import type { ServerId, Term } from "../raft/entry.ts";
-import type { HardState } from "../raft/hard-state.ts";
+import { hardStateAfterLoss } from "../raft/hard-state.ts";
 import type { RaftStatus } from "../raft/raft.ts";
 import { createServerStore, eraseServer, openServerStore } from "../storage/server-store.ts";
 import type { Identity, Recovered, Store } from "../storage/store.ts";
@@ -137,7 +137,7 @@ export class SimServer implements Endpoint {
 
   /** Makes its files anew, as ReplaceServer does, and starts it. No other server is in a later term than `term`. */
   makeAnew(term: Term): void {
-    const hardState: HardState = { currentTerm: term + 1, votedFor: this.id, abstainsThrough: term };
+    const hardState = hardStateAfterLoss(term, this.id);
     this.disk.makeRoom();
     eraseServer(this.disk.files, STATE_DIRECTORY, this.id)
       .then(() => createServerStore(this.disk.files, STATE_DIRECTORY, this.#identity, { hardState }))

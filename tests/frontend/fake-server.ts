@@ -21,6 +21,8 @@ export interface FakePlan {
   readonly dying?: number;
   /** This one takes no notice of SIGTERM. */
   readonly deaf?: number;
+  /** This one was made anew and has not caught up, as long as there is no file `go` in the state directory. */
+  readonly abstaining?: number;
 }
 
 async function unused(): Promise<never> {
@@ -46,7 +48,7 @@ function clusterOf(stateFile: string, serverId: number, creation: Creation | nul
     if (existsSync(stateFile)) fail(`${stateFile} exists already`);
     const servers = Array.from({ length: creation.servers }, (_, id) => id);
     const identity = { clusterId: creation.clusterId, serverId, servers };
-    const state = { identity, hardState: INITIAL_HARD_STATE, logReaches: null };
+    const state = { identity, hardState: INITIAL_HARD_STATE, logReaches: null, installing: null };
     writeFileSync(stateFile, encodeStateFile(state));
   }
   if (!existsSync(stateFile)) fail(`${stateFile} does not exist: the server has no state`);
@@ -75,6 +77,7 @@ async function serve(): Promise<void> {
   const size = Number(values.bootstrap ?? values.rejoin);
   const creation = newId === undefined ? null : { servers: size, clusterId: newId };
   const clusterId = clusterOf(`${values["state-dir"]}/server_${id}.json`, id, creation);
+  const goes = (): boolean => existsSync(`${values["state-dir"]}/go`);
   const leads = id === 0 && plan.dying === undefined;
   let timesAsked = 0;
   const server = new RpcServer();
@@ -83,7 +86,8 @@ async function serve(): Promise<void> {
     ping: async () => ({ success: true }),
     Status: async () => {
       if (plan.dying === id && ++timesAsked > 1) fail(JSON.stringify(LAST_LINE));
-      return { id, clusterId, pid: process.pid, term: 1, role: leads ? "leader" : "follower" };
+      const abstains = plan.abstaining === id && !goes();
+      return { id, clusterId, pid: process.pid, term: 1, role: leads ? "leader" : "follower", abstains };
     },
     GetState: async () => ({ term: 1, isLeader: id === 0 }),
     Put: async ({ key, value }) => {
@@ -100,7 +104,7 @@ async function serve(): Promise<void> {
     TakeSnapshot: unused,
     ReadSnapshot: unused,
   });
-  while (plan.held?.includes(id) === true && !existsSync(`${values["state-dir"]}/go`)) await Bun.sleep(10);
+  while (plan.held?.includes(id) === true && !goes()) await Bun.sleep(10);
   if (plan.mute === id) setInterval(() => {}, 1000);
   else await server.listen(["127.0.0.1", "::1"], plan.basePort + id).catch((error) => fail(error.message));
 }

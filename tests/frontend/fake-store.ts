@@ -12,6 +12,7 @@ export function never(): Promise<never> {
 export class FakeStore {
   role = "follower";
   term = 1;
+  abstains = false;
   clusterId: string;
   readonly id: number;
   /** Every Put that arrived, in order. */
@@ -66,8 +67,8 @@ export class FakeStore {
 
   async #status(): Promise<Partial<ServerStatus>> {
     await this.onStatus();
-    const { id, clusterId, role, term } = this;
-    return { id, clusterId, role, term, pid: process.pid, version: "fake" };
+    const { id, clusterId, role, term, abstains } = this;
+    return { id, clusterId, role, term, abstains, pid: process.pid, version: "fake" };
   }
 }
 

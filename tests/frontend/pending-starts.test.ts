@@ -71,7 +71,7 @@ test("F3: a server that dies while it starts is told to whoever asked, and can b
   expect((await supervised.pids()).size).toBe(3);
 });
 
-test("a server that does not get ready in time is ended, and keeps no other waiting", async () => {
+test("F2: a server that does not get ready in time is told, keeps no other waiting, and is left to its files", async () => {
   await using supervised = await Supervised.create();
   await (await supervised.supervisor()).startRaft(2);
   await supervised.kill(0);
@@ -81,8 +81,47 @@ test("a server that does not get ready in time is ended, and keeps no other wait
   await supervisor.adopt();
   const mute = outcome(supervisor.startServer(1));
   await waitFor("the other", () => supervisor.startServer(0).then(() => true));
-  expect(await mute).toMatch(/^unavailable: server 1 .*did not serve/);
-  expect([...(await supervised.pids()).keys()]).toEqual([0]);
+  expect(await mute).toMatch(
+    /^unavailable: server 1 .*did not serve .*; it runs, and is still reading its files: ask again to wait for it$/,
+  );
+  expect([...(await supervised.pids()).keys()].toSorted()).toEqual([0, 1]);
+});
+
+test("F1, F2: asked for again, a server that was not ready in time is waited for, and nothing is launched", async () => {
+  await using supervised = await Supervised.create();
+  await (await supervised.supervisor()).startRaft(1);
+  await supervised.kill(0);
+  supervised.plan({ held: [0] });
+  const supervisor = await supervised.supervisor({ startServerMs: 1000 });
+  await supervisor.adopt();
+  const late = /still reading its files/;
+  expect(await outcome(supervisor.startServer(0))).toMatch(late);
+  const pid = await supervised.pid(0);
+  expect(await outcome(supervisor.startServer(0))).toMatch(late);
+  await supervised.release();
+  await waitFor("it serves", async () => (await outcome(supervisor.startServer(0))) === "ready");
+  expect(await supervised.pid(0)).toBe(pid);
+});
+
+test("F3: a server that ends after its time was up can be started again; StartRaft ends one that has not", async () => {
+  await using supervised = await Supervised.create();
+  await (await supervised.supervisor()).startRaft(1);
+  await supervised.kill(0);
+  supervised.plan({ mute: 0 });
+  const supervisor = await supervised.supervisor({ startServerMs: 1000 });
+  await supervisor.adopt();
+  expect(await outcome(supervisor.startServer(0))).toStartWith("unavailable");
+  const killed = await supervised.pid(0);
+  await supervised.kill(0);
+  // Its end may be told to whoever asks first.
+  await waitFor("a new process", async () =>
+    (await outcome(supervisor.startServer(0))).startsWith("unavailable"),
+  );
+  const pid = await supervised.pid(0);
+  expect(pid).not.toBe(killed);
+  supervised.plan({});
+  await supervisor.startRaft(1);
+  expect(await supervised.pid(0)).not.toBe(pid);
 });
 
 test("F1: StartRaft ends servers that are just starting, and nothing of them is in the new cluster", async () => {

@@ -1,5 +1,5 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
-import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Supervisor } from "../../src/frontend/supervisor.ts";
 import { OsFileSystem } from "../../src/storage/os-file-system.ts";
@@ -93,6 +93,20 @@ test("P9: while another server does not answer nothing is replaced, and the erro
   expect([...(await supervised.pids()).keys()]).toEqual([0]);
 });
 
+test("P9: while another server has not caught up nothing is replaced, but that one may be replaced again", async () => {
+  await using supervised = await Supervised.create();
+  supervised.plan({ abstaining: 2 });
+  const supervisor = await withDeadServer(supervised);
+  const says =
+    /^server 1 cannot be replaced: server 2 was replaced and has not caught up yet: wait, then try again; if there is no leader, start server 1 with its old files first$/;
+  await expectRefused(supervised, () => supervisor.replaceServer(1), says);
+  await supervised.release();
+  await supervisor.replaceServer(1);
+  supervised.plan({ abstaining: 1 });
+  await supervised.kill(1);
+  await supervisor.replaceServer(1);
+});
+
 test("P9: in a cluster of two nobody can vouch for what a lost disk held", async () => {
   await using supervised = await Supervised.create();
   const supervisor = await withDeadServer(supervised, 2);
@@ -126,6 +140,20 @@ test("I2: an id outside the cluster, or no cluster at all, gets a clear error", 
   await supervisor.startRaft(3);
   await expect(supervisor.replaceServer(3)).rejects.toMatchObject({ code: "failedPrecondition" });
   await expect(supervisor.replaceServer(-1)).rejects.toMatchObject({ code: "invalidArgument" });
+});
+
+test("F2: a replacement that cannot be launched says where the old files are as well", async () => {
+  await using supervised = await Supervised.create();
+  const supervisor = await withDeadServer(supervised);
+  const log = join(supervised.stateDirectory, "server_1.log");
+  await rm(log);
+  await mkdir(log);
+  await expect(supervisor.replaceServer(1)).rejects.toMatchObject({
+    code: "io",
+    message: expect.stringMatching(
+      /^raftserver2 cannot be started, .+; its old files are in \/\S+server_1\.replaced-\S+$/,
+    ),
+  });
 });
 
 test("F2: a replacement that does not start says why, and where the old files are", async () => {

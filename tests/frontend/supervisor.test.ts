@@ -277,7 +277,12 @@ describe("another frontend before or after", () => {
     await supervised.processes.endAll(0);
     await rm(join(supervised.stateDirectory, "cluster.json"));
     const identity = { clusterId: "other", serverId: 1, servers: [0, 1] };
-    const file = encodeStateFile({ identity, hardState: INITIAL_HARD_STATE, logReaches: null });
+    const file = encodeStateFile({
+      identity,
+      hardState: INITIAL_HARD_STATE,
+      logReaches: null,
+      installing: null,
+    });
     await writeFile(join(supervised.stateDirectory, "server_1.json"), file);
     const files = await supervised.files();
     const later = await supervised.supervisor();

@@ -7,6 +7,7 @@
 import { assert, defined } from "../../src/base/assert.ts";
 import type { RpcId } from "../../src/raft/batch.ts";
 import type { LogIndex, ServerId, Term } from "../../src/raft/entry.ts";
+import { hardStateAfterLoss } from "../../src/raft/hard-state.ts";
 import type { Reply, Request } from "../../src/raft/message.ts";
 import type { RaftOptions } from "../../src/raft/options.ts";
 import type { Raft } from "../../src/raft/raft.ts";
@@ -181,15 +182,15 @@ export class Cluster {
     this.act(id, (server) => server.makeRoom());
   }
 
-  /** A server that is down loses its disk and is made anew; it abstains through a term that nobody has reached. */
+  /** A server that is down loses its disk and is made anew; the last term that it abstains for. */
   replaceDisk(id: ServerId): Term {
     assert(this.#down.has(id), `server ${id} is up`);
     const terms = this.servers
       .filter((server) => server.id !== id)
       .map(({ status, disk }) => Math.max(status.currentTerm, disk.hardState.currentTerm));
-    const abstainsThrough = Math.max(...terms) + 1;
-    this.server(id).disk.replace(abstainsThrough);
-    return abstainsThrough;
+    const hardState = hardStateAfterLoss(Math.max(...terms), id);
+    this.server(id).disk.replace(hardState);
+    return hardState.abstainsThrough;
   }
 
   crash(id: ServerId): void {

@@ -7,6 +7,7 @@ import { assert, defined, unreachable } from "../../src/base/assert.ts";
 import type { Batch, OutgoingReply, OutgoingRequest, RpcId } from "../../src/raft/batch.ts";
 import type { Entry, LogIndex, ServerId, Term } from "../../src/raft/entry.ts";
 import type { RaftEvent } from "../../src/raft/event.ts";
+import type { HardState } from "../../src/raft/hard-state.ts";
 import { stateViolations, stepViolations } from "../../src/raft/invariants.ts";
 import type { Reply, Request } from "../../src/raft/message.ts";
 import type { RaftOptions } from "../../src/raft/options.ts";
@@ -25,7 +26,8 @@ export interface ServerSpec {
   readonly log?: readonly Entry<string>[];
   readonly term?: Term;
   readonly votedFor?: ServerId;
-  readonly abstainsThrough?: Term;
+  /** Instead of `term` and `votedFor`. */
+  readonly hardState?: HardState;
   readonly options?: Partial<RaftOptions>;
 }
 
@@ -52,7 +54,7 @@ export class TestServer {
     this.id = id;
     this.#options = { ...testOptions(id, voters), ...spec.options };
     const currentTerm = spec.term ?? log.at(-1)?.term ?? base.term;
-    const hardState = { currentTerm, votedFor, abstainsThrough: spec.abstainsThrough ?? 0 };
+    const hardState = spec.hardState ?? { currentTerm, votedFor, abstainsThrough: 0 };
     this.disk = new TestDisk({ hardState, log: { base, entries: log }, snapshot: base });
     this.appliedIndex = base.index;
     this.#raft = this.#start();

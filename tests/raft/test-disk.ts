@@ -1,7 +1,7 @@
 import { assert, defined } from "../../src/base/assert.ts";
 import type { LogWrite, Persist } from "../../src/raft/batch.ts";
 import type { Entry, LogIndex, Term } from "../../src/raft/entry.ts";
-import { type HardState, INITIAL_HARD_STATE } from "../../src/raft/hard-state.ts";
+import type { HardState } from "../../src/raft/hard-state.ts";
 import type { PersistentState } from "../../src/raft/persistent-state.ts";
 import { ORIGIN, type SnapshotPosition } from "../../src/raft/snapshot-position.ts";
 import type { SeededRandom } from "./random.ts";
@@ -82,8 +82,8 @@ export class TestDisk {
   }
 
   /** All is lost, and the server is made anew under its old id. */
-  replace(abstainsThrough: Term): void {
-    this.hardState = { ...INITIAL_HARD_STATE, currentTerm: abstainsThrough, abstainsThrough };
+  replace(hardState: HardState): void {
+    this.hardState = hardState;
     this.snapshot = ORIGIN;
     this.#reset(ORIGIN);
     this.#pending = [];

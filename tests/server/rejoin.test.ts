@@ -74,6 +74,16 @@ test("P9: every other server has to answer: the error names the one that does no
   await expectRefused(optionsFor(fakes), "failedPrecondition", says);
 });
 
+test("P9: while another server that was made anew has not caught up, none is made anew beside it", async () => {
+  await using fakes = await withLostServer();
+  fakes.store(2).abstains = true;
+  const says =
+    /^server 1 cannot rejoin: server 2 was replaced and has not caught up yet: wait, then try again$/;
+  await expectRefused(optionsFor(fakes), "failedPrecondition", says);
+  fakes.store(2).abstains = false;
+  await rejoin(optionsFor(fakes));
+});
+
 test("P10: a server of another cluster, or another server of this one, vouches for nothing", async () => {
   await using fakes = await withLostServer();
   fakes.store(0).clusterId = "other";
