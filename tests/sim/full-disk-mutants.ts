@@ -7,7 +7,7 @@ export const fullDiskMutants: readonly Mutant[] = [
     name: "vote-acknowledged-while-full",
     rule: "P6",
     what: "A term or vote for which there was no room is called durable.",
-    file: "src/storage/disk-room.ts",
+    file: "src/storage/until-room.ts",
     find: "      await whenFull(requireDiskFull(error));",
     replace: "      requireDiskFull(error);\n      return undefined as never;",
     focus: FULL_DISKS,
@@ -33,7 +33,7 @@ export const fullDiskMutants: readonly Mutant[] = [
     name: "refused-append-left",
     rule: "P6",
     what: "What landed of an append that found no room stays in front of its repetition.",
-    file: "src/storage/disk-room.ts",
+    file: "src/storage/until-room.ts",
     find: "      await file.truncate(size);\n",
     replace: "",
     also: [
@@ -49,7 +49,7 @@ export const fullDiskMutants: readonly Mutant[] = [
     name: "refused-append-skipped",
     rule: "P6",
     what: "An append that found no room is repeated without its first bytes.",
-    file: "src/storage/disk-room.ts",
+    file: "src/storage/until-room.ts",
     find: "      await file.truncate(size);\n      await whenFull(full);",
     replace: "      await file.truncate(size);\n      await whenFull(full);\n      data = data.slice(1);",
     also: [

@@ -62,8 +62,8 @@ export const rejoinMutants: readonly Mutant[] = [
     rule: "P9",
     what: "A server whose disk was lost is made as if it had never taken part.",
     file: "src/sim/sim-server.ts",
-    find: "const hardState: HardState = { currentTerm: term + 1, votedFor: this.id, abstainsThrough: term };",
-    replace: "const hardState: HardState = { currentTerm: 0, votedFor: null, abstainsThrough: 0 };",
+    find: "const hardState = hardStateAfterLoss(term, this.id);",
+    replace: "const hardState = { currentTerm: 0, votedFor: null, abstainsThrough: 0 };",
     focus: LOST_DISKS,
   },
   {

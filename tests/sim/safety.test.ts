@@ -25,6 +25,7 @@ function leader(id: number, currentTerm: number, terms: readonly number[], commi
     noopIndex: entries.length,
     snapshotIndex: 0,
     diskFull: false,
+    abstains: false,
   };
   return {
     status: () => status,

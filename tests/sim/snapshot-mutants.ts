@@ -314,7 +314,7 @@ export const snapshotMutants: readonly Mutant[] = [
     rule: "S2",
     what: "Snapshots are taken, and the log grows for ever.",
     file: "src/node/snapshots.ts",
-    find: "const compacted = this.#core.raft.compact(snapshot, Math.max(0, through));",
-    replace: "const compacted = this.#core.raft.compact(snapshot, Math.min(0, through));",
+    find: "const compacted = raft.compact(snapshot, through);",
+    replace: "const compacted = raft.compact(snapshot, 0);",
   },
 ];
