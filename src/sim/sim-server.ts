@@ -85,6 +85,8 @@ export class SimServer implements Endpoint {
   calmedUs = 0;
   /** When it was first seen not to lead any more, in microseconds; null: it leads. */
   stoppedLeadingUs: number | null = null;
+  /** Pieces of a snapshot that it has and has not answered, in this life. */
+  #chunks = new Set<PeerRequest>();
 
   constructor(id: ServerId, clockRate: number, parts: ServerParts) {
     this.id = id;
@@ -218,6 +220,7 @@ export class SimServer implements Endpoint {
     });
     this.#life = { kind: "up", process, node, store, machine, waiting: new Set() };
     this.calmedUs = timeline.nowUs;
+    this.#chunks = new Set();
     node.start();
   }
 
@@ -320,7 +323,14 @@ export class SimServer implements Endpoint {
       this.calmedUs = this.#parts.timeline.nowUs;
       if (request.kind === "requestVote") this.#parts.onMoment(this, "voted");
     }
-    void this.#answer(request, answered, reply);
+    const chunks = this.#chunks;
+    if (request.kind === "snapshotChunk") chunks.add(request);
+    void this.#answer(request, answered, reply).finally(() => chunks.delete(request));
+  }
+
+  /** A piece of a snapshot waits for those before it: the core hears of its leader whenever it is its turn. */
+  get receivesSnapshot(): boolean {
+    return this.#chunks.size > 0;
   }
 
   async #answer(

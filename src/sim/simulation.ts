@@ -276,7 +276,7 @@ class Simulation {
       server.stoppedLeadingUs = null;
     } else this.#checkNobodyWaits(server);
     const mayStand = !diskFull && this.#safety.durable(id).hardState.abstainsThrough === 0;
-    if (role === "follower" && mayStand) this.#checkStands(server);
+    if (role === "follower" && mayStand && !server.receivesSnapshot) this.#checkStands(server);
     else server.calmedUs = this.#timeline.nowUs;
     if (role === "leader" && node.leaderRead("k1").kind === "value")
       this.#safety.serving(id, currentTerm, node.appliedIndex);
