@@ -60,6 +60,7 @@ function putting(deployment: Deployment) {
 test("S5: a snapshot saved under puts holds every write acknowledged before, and a restored cluster serves it", async () => {
   const old = await deploy();
   await old.startFrontend("--start", "3");
+  await waitFor("the cluster serves", () => old.put("ready", "yes").then(() => true));
   await putAs(old, 1, "first");
   await putAs(old, 2, "second");
   const writer = putting(old);

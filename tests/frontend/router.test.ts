@@ -177,14 +177,14 @@ describe("outcomes", () => {
     expect(fakes.store(0).puts[0]).toMatchObject({ routerCall: 1, clientId: 1, requestId: 1 });
   });
 
-  test("C2: a leader that leads and does not answer is asked once, and the outcome is unknown", async () => {
+  test("C2: a leader that leads and does not answer: the outcome is unknown, and all it was sent is one call", async () => {
     await using fakes = await FakeCluster.start(3);
     fakes.store(0).lead(1);
     const router = routerTo(fakes);
     await router.put(putOf(), PATIENT_MS);
     fakes.store(0).onPut = never;
     expect(meaning(await router.put(putOf(), BRIEF_MS))).toEqual(UNKNOWN);
-    expect(fakes.store(0).puts).toHaveLength(2);
+    expect(new Set(fakes.store(0).puts.map(({ routerCall }) => routerCall)).size).toBe(2);
   });
 
   test("C2: a write in doubt stays in doubt, also when a later attempt is refused as overload", async () => {

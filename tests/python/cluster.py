@@ -258,11 +258,14 @@ class Cluster:
     def expect_everywhere(
         self, pairs: Mapping[str, str], among: Iterable[int] | None = None
     ) -> None:
-        """Waits until every server has applied the same log, then compares its data with `pairs`."""
+        """Waits until every server has applied the same log, and all of `pairs`.
+
+        A cluster that has just started agrees on having applied nothing yet, before it has applied all.
+        """
         ids = list(self.ids if among is None else among)
         self.settle(ids)
         for server in ids:
-            self.expect_on(server, pairs)
+            wait_until(f"server {server} has all pairs", lambda: not self.differing(server, pairs))
 
     def settle(self, among: Iterable[int] | None = None) -> dict[int, State]:
         """Waits until all servers are in one term, with one leader, and have applied all."""
@@ -280,10 +283,14 @@ class Cluster:
 
     def expect_on(self, server: int, pairs: Mapping[str, str]) -> None:
         """Compares what one server has applied with `pairs`."""
-        client = self.server(server)
-        wrong = {key: found for key in pairs if (found := client.get(key)) != pairs[key]}
+        wrong = self.differing(server, pairs)
         shown = {key: (pairs[key][:40], found[:40]) for key, found in list(wrong.items())[:5]}
         assert not wrong, f"server {server}: {len(wrong)} of {len(pairs)} keys differ: {shown}"
+
+    def differing(self, server: int, pairs: Mapping[str, str]) -> dict[str, str]:
+        """What one server has applied where that is not what `pairs` says."""
+        client = self.server(server)
+        return {key: found for key in pairs if (found := client.get(key)) != pairs[key]}
 
     # The end
 
