@@ -13,7 +13,7 @@ export class DiskRoom {
   #watcher: (full: boolean, why: string) => void = () => {};
   #full = false;
   #retryMs = FIRST_RETRY_MS;
-  #waiting: { readonly timer: Timer; readonly giveUp: () => void } | null = null;
+  #waiting: { readonly timer: Timer; readonly retry: () => void; readonly giveUp: () => void } | null = null;
   #closed = false;
 
   constructor(clock: Clock) {
@@ -39,12 +39,18 @@ export class DiskRoom {
     const delayMs = this.#retryMs;
     this.#retryMs = Math.min(2 * delayMs, MAX_RETRY_MS);
     return new Promise((resolve, reject) => {
-      const timer = this.#clock.setTimer(delayMs, () => {
+      const retry = (): void => {
         this.#waiting = null;
         resolve();
-      });
-      this.#waiting = { timer, giveUp: () => reject(error) };
+      };
+      this.#waiting = { timer: this.#clock.setTimer(delayMs, retry), retry, giveUp: () => reject(error) };
     });
+  }
+
+  /** An election waits, for which there is a reserve: whoever waits for room tries again at once. */
+  retryNow(): void {
+    this.#waiting?.timer.cancel();
+    this.#waiting?.retry();
   }
 
   /** A write has got through. */

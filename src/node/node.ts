@@ -21,6 +21,7 @@ import type { Entry, LogIndex, ServerId, Term } from "../raft/entry.ts";
 import type { Reply, Request } from "../raft/message.ts";
 import { Raft, type RaftStatus } from "../raft/raft.ts";
 import { ORIGIN } from "../raft/snapshot-position.ts";
+import { servesElection } from "../storage/reserve.ts";
 import type { Recovered, SnapshotInfo, SnapshotSource } from "../storage/store.ts";
 import type { NodeParts } from "./node-parts.ts";
 import type { PeerReply, PeerRequest } from "./peer-message.ts";
@@ -193,7 +194,10 @@ export class Node {
 
   #turn(): void {
     const batch = this.#raft.takeBatch();
-    if (batch.persist !== null) this.#persister.add(batch.persist);
+    if (batch.persist !== null) {
+      this.#persister.add(batch.persist);
+      if (servesElection(batch.persist, this.#raft.status().currentTerm)) this.#parts.diskRoom.retryNow();
+    }
     this.#send(batch);
     if (batch.install !== null) this.#snapshots.install(batch.install);
     this.#apply(batch.committed);

@@ -1,7 +1,8 @@
 import type { Command } from "../kv/command.ts";
 import type { Batch, LogWrite } from "../raft/batch.ts";
 import type { HardState } from "../raft/hard-state.ts";
-import type { Store, TakeLater } from "../storage/store.ts";
+import { servesElection } from "../storage/reserve.ts";
+import type { Later, Store } from "../storage/store.ts";
 
 type Group = NonNullable<Batch<Command>["persist"]>;
 
@@ -39,7 +40,7 @@ export class Persister {
     while (this.#waiting.length > 0 && !this.#failed) {
       const groups = this.#waiting;
       this.#waiting = [];
-      await this.#store.persist(merge(groups), this.#takeLater).then(
+      await this.#store.persist(merge(groups), this.#later).then(
         () => this.#onPersisted(groups.at(-1)?.sequence ?? 0),
         (error: unknown) => {
           this.#failed = true;
@@ -50,8 +51,8 @@ export class Persister {
     this.#running = null;
   }
 
-  /** On a full disk, what would make room is not to wait behind what finds none: as TakeLater. */
-  readonly #takeLater: TakeLater = (durableIndex) => {
+  /** On a full disk, what would make room is not to wait behind what finds none. */
+  readonly #takeCompaction: Later["takeCompaction"] = (durableIndex) => {
     for (const [at, group] of this.#waiting.entries()) {
       const write = group.writes.find(({ kind }) => kind !== "append");
       if (write === undefined) continue;
@@ -60,6 +61,11 @@ export class Persister {
       return write;
     }
     return null;
+  };
+
+  readonly #later: Later = {
+    takeCompaction: this.#takeCompaction,
+    electionWaits: (currentTerm) => this.#waiting.some((group) => servesElection(group, currentTerm)),
   };
 }
 

@@ -18,25 +18,15 @@ export function tickElection<C>(state: RaftState<C>): void {
   if (state.role.kind === "candidate" && !state.role.announced) return;
   state.electionElapsedTicks += 1;
   if (!state.electionTimedOut) return;
-  if (takesPart(state)) becomePreCandidate(state);
-  else forgetLeader(state);
-}
-
-/** Not without room for what a candidate and a leader have to save, nor after having forgotten votes and entries. */
-function takesPart<C>(state: RaftState<C>): boolean {
-  return !state.diskFull && !state.abstains;
+  // After having forgotten votes and entries it has no say.
+  if (state.abstains) forgetLeader(state);
+  else becomePreCandidate(state);
 }
 
 /** The leader is silent, and this server cannot take its place. */
 function forgetLeader<C>(state: RaftState<C>): void {
   state.resetElectionTimer();
   state.role = { kind: "follower", leaderId: null };
-}
-
-/** Called when the disk has become full: whoever stands for election withdraws. */
-export function withdraw<C>(state: RaftState<C>): void {
-  const { kind } = state.role;
-  if (kind === "preCandidate" || kind === "candidate") state.stepDown(state.currentTerm, "diskFull");
 }
 
 function becomePreCandidate<C>(state: RaftState<C>): void {
@@ -101,7 +91,7 @@ export function handleRequestVote<C>(state: RaftState<C>, rpc: RpcId, request: R
 /** Granted, it carries the term that was asked about; refused, our own, from which the other may learn. */
 function preVoteReply<C>(state: RaftState<C>, request: RequestVote): RequestVoteReply {
   const voteGranted =
-    takesPart(state) &&
+    !state.abstains &&
     !hearsLeader(state) &&
     (request.term > state.currentTerm
       ? state.log.isUpToDate(request.lastLogIndex, request.lastLogTerm)

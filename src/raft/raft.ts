@@ -11,13 +11,7 @@
  */
 import { assert, unreachable } from "../base/assert.ts";
 import type { Batch, RpcId } from "./batch.ts";
-import {
-  announceCandidacy,
-  handleRequestVote,
-  handleRequestVoteReply,
-  tickElection,
-  withdraw,
-} from "./election.ts";
+import { announceCandidacy, handleRequestVote, handleRequestVoteReply, tickElection } from "./election.ts";
 import type { Entry, LogIndex, Payload, ServerId, Term } from "./entry.ts";
 import { handleAppendEntries } from "./following.ts";
 import {
@@ -159,12 +153,11 @@ export class Raft<C> {
   }
 
   /**
-   * Whether writes wait for room on the disk. Until there is room this server takes no proposals and no part in
-   * elections, refuses at once what it cannot save, and as a leader makes way for others that have room.
+   * Whether writes wait for room on the disk. Until there is room this server takes no proposals, refuses at once
+   * what it cannot save, lets others stand for election first, and as a leader makes way for others that have room.
    */
   setDiskFull(full: boolean): void {
     this.#state.diskFull = full;
-    if (full) withdraw(this.#state);
     this.#state.releaseReplies();
   }
 

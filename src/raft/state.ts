@@ -46,7 +46,7 @@ export class RaftState<C> {
   /** Ticks since the start. */
   nowTick = 0;
   electionElapsedTicks = 0;
-  /** Nothing more becomes durable here until there is room again. */
+  /** No more commands become durable here until there is room again; terms, votes and no-ops may. */
   diskFull = false;
 
   requests: OutgoingRequest<C>[] = [];
@@ -103,8 +103,10 @@ export class RaftState<C> {
     if (this.role.kind === "leader") return this.id;
     return this.role.kind === "follower" ? this.role.leaderId : null;
   }
+  /** On a full disk only a timeout after everyone else's, so that those with room come first; but it comes. */
   get electionTimedOut(): boolean {
-    return this.electionElapsedTicks >= this.#electionTimeoutTicks;
+    const patienceTicks = this.diskFull ? this.options.electionTimeoutMaxTicks : 0;
+    return this.electionElapsedTicks >= this.#electionTimeoutTicks + patienceTicks;
   }
 
   /** What this server, leading `term`, knows of `peer`; null when it does not, or the peer is no follower of its. */

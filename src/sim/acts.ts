@@ -6,6 +6,7 @@
  *                                                                            all the time, and that stays (S6)
  *   the leader's disk is full                                                others with room take over, else it
  *                                                                            leads on and serves reads (P6)
+ *   all disks are full, and the leader is killed or not                      some leader serves reads (P6)
  *   the leader is killed                                                     there is soon another (E10)
  *   a snapshot is taken on demand                                            the log is as short as it should be
  */
@@ -21,6 +22,8 @@ const ACT_US = 1_200_000;
 const SNAPSHOT_ROUNDS = 6;
 /** In the acts, clients hardly pause. */
 const THINK_TIME_US = 2000;
+/** A disk is full when no more than this is left. */
+const MAX_ROOM_BYTES = 2000;
 /** How long it may take until a log is compacted that clients write to as fast as they can. */
 const COMPACTION_US = 60_000_000;
 
@@ -48,6 +51,7 @@ export class Acts {
     for (const act of this.#acts()) this.#act(act);
     this.#leaveFollowerBehind();
     this.#fillLeadersDisk();
+    this.#fillAllDisks();
     this.#killLeader();
     this.#checkBoundedLogs();
   }
@@ -181,6 +185,42 @@ export class Acts {
     leader.disk.makeRoom();
     for (const client of this.#parts.clients) client.stop();
     this.#calm.converge("after there was room on the disk");
+  }
+
+  /** P6: where no disk has room there still is a leader that serves reads, also after the one that was is gone. */
+  #fillAllDisks(): void {
+    const { random, clients, servers, runUntil, onEvent } = this.#parts;
+    const living = servers.filter(({ node }) => node !== null);
+    const leader = living.find(({ node }) => node?.status().role === "leader");
+    if (leader === undefined || clients.length === 0) return;
+    onEvent("cluster", "has no room on any disk");
+    for (const { disk } of living) disk.fill(random.int(0, MAX_ROOM_BYTES));
+    for (const client of clients) client.resume(THINK_TIME_US);
+    runUntil(ACT_US, () => false);
+    const others = living.filter((server) => server !== leader);
+    const dies = others.length >= majority(this.#parts.swarm.servers) && random.chance(0.5);
+    if (dies) leader.kill();
+    // Who needs a snapshot needs room for it, and cannot be counted on before.
+    const hold = (): boolean =>
+      living.some(({ node }) => node?.leaderRead("k1").kind === "value") || this.#someNeedSnapshot();
+    require("Disk full", runUntil(CONVERGENCE_US, hold), () => {
+      return `no leader serves reads, all disks being full: ${this.#calm.describe()}`;
+    });
+    if (dies) leader.start();
+    runUntil(ACT_US, () => false);
+    require("Disk full", runUntil(CONVERGENCE_US, hold), () => {
+      return `no leader goes on serving reads, all disks being full: ${this.#calm.describe()}`;
+    });
+    for (const { disk } of living) disk.makeRoom();
+    for (const client of clients) client.stop();
+    this.#calm.converge("after there was room on all disks");
+  }
+
+  /** Whether the entry that some server lacks first is gone from the log of another. */
+  #someNeedSnapshot(): boolean {
+    const states = this.#parts.servers.flatMap(({ node }) => (node === null ? [] : [node.status()]));
+    const lacking = Math.min(...states.map(({ lastLogIndex }) => lastLogIndex + 1));
+    return states.some(({ firstLogIndex }) => firstLogIndex > lacking);
   }
 
   /**

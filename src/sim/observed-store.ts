@@ -28,9 +28,10 @@ export function observeStore(store: Store, { id, safety, node, onPersisted }: St
     get snapshotInfo() {
       return store.snapshotInfo;
     },
-    persist: async (persist) => {
+    persist: async (persist, later) => {
       safety.persisting(id, persist, node());
-      await store.persist(persist);
+      // Compactions come in their turn, as the model of what is durable has them.
+      await store.persist(persist, later && { ...later, takeCompaction: () => null });
       safety.durable(id).finished(persist);
       onPersisted();
     },

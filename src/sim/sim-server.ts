@@ -83,6 +83,8 @@ export class SimServer implements Endpoint {
   resumedUs = 0;
   /** When it last had a reason not to stand for election, in microseconds. */
   calmedUs = 0;
+  /** When it last had no room on its disk, in microseconds. */
+  fullUs = -Infinity;
   /** When it was first seen not to lead any more, in microseconds; null: it leads. */
   stoppedLeadingUs: number | null = null;
   /** Pieces of a snapshot that it has and has not answered, in this life. */

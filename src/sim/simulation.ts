@@ -33,6 +33,8 @@ import { require, Violation } from "./violation.ts";
 const MAJORITY_MISSED_US = 2 * 300_000 * 1.1 + 100_000;
 /** One election timeout, by the slowest clock, and a few ticks. */
 const SILENCE_US = 300_000 * 1.1 + 100_000;
+/** How much longer a server without room may take: one more such timeout. */
+const PATIENCE_US = 300_000 * 1.1;
 /** A few turns of the event loop. */
 const DISMISSED_US = 1000;
 const MAX_EVENTS = 3_000_000;
@@ -275,7 +277,8 @@ class Simulation {
       this.#checkHearsMajority(server, currentTerm);
       server.stoppedLeadingUs = null;
     } else this.#checkNobodyWaits(server);
-    const mayStand = !diskFull && this.#safety.durable(id).hardState.abstainsThrough === 0;
+    if (diskFull) server.fullUs = this.#timeline.nowUs;
+    const mayStand = this.#safety.durable(id).hardState.abstainsThrough === 0;
     if (role === "follower" && mayStand && !server.receivesSnapshot) this.#checkStands(server);
     else server.calmedUs = this.#timeline.nowUs;
     if (role === "leader" && node.leaderRead("k1").kind === "value")
@@ -283,9 +286,10 @@ class Simulation {
   }
 
   /** E4: a follower that hears no leader and gives no vote stands for election, whatever else it hears. */
-  #checkStands({ id, calmedUs }: SimServer): void {
+  #checkStands({ id, calmedUs, fullUs }: SimServer): void {
     const silentUs = this.#timeline.nowUs - calmedUs;
-    require("Follower without a leader stands for election", silentUs < SILENCE_US, () => {
+    const allowedUs = SILENCE_US + (fullUs < calmedUs ? 0 : PATIENCE_US);
+    require("Follower without a leader stands for election", silentUs < allowedUs, () => {
       return `server ${id} has heard no leader for ${silentUs / 1e3} ms and stays a follower`;
     });
   }

@@ -100,7 +100,7 @@ async function lookAt(
   serverId: ServerId,
   runs: boolean,
 ): Promise<ServerInspection> {
-  const { stateFile, stateFileTemporary, directory, lock } = serverFiles(stateDir, serverId);
+  const { stateFile, stateFileTemporary, directory, lock, reserve } = serverFiles(stateDir, serverId);
   const siblings = new Set((await fs.listDirectory(stateDir)) ?? []);
   const leftOvers = siblings.has(stateFileTemporary.slice(stateDir.length + 1)) ? [stateFileTemporary] : [];
   const strangers: string[] = [];
@@ -118,7 +118,7 @@ async function lookAt(
       snapshots.push(...present(await orUnreadable(path, () => inspectSnapshot(fs, path, place))));
     } else if (isServerTemporary(name)) {
       leftOvers.push(path);
-    } else if (path !== lock) {
+    } else if (path !== lock && path !== reserve) {
       strangers.push(path);
     }
   }

@@ -12,19 +12,20 @@ import { Fuse } from "./fuse.ts";
 import { unusable } from "./refusal.ts";
 import type { SegmentedLog } from "./segmented-log.ts";
 import type { ServerFiles } from "./server-files.ts";
+import { electionEntries, type Reserve } from "./reserve.ts";
 import { ServerSnapshots } from "./server-snapshots.ts";
 import { encodeStateFile, type ServerState } from "./state-file.ts";
 import type {
   Compaction,
+  Later,
   SnapshotInfo,
   SnapshotReceipt,
   SnapshotSource,
   SnapshotWriter,
   Store,
-  TakeLater,
 } from "./store.ts";
 
-const NOTHING_LATER: TakeLater = () => null;
+const NOTHING_LATER: Later = { takeCompaction: () => null, electionWaits: () => false };
 
 /** What a store is made of, once everything was read and mended. */
 export interface StoreParts {
@@ -33,6 +34,7 @@ export interface StoreParts {
   readonly state: ServerState;
   readonly log: SegmentedLog;
   readonly snapshot: SnapshotInfo | null;
+  readonly reserve: Reserve;
   readonly lock: Lock;
   readonly whenFull: WhenFull | undefined;
 }
@@ -43,6 +45,7 @@ export class RunningStore implements Store {
   readonly #files: ServerFiles;
   readonly #log: SegmentedLog;
   readonly #snapshots: ServerSnapshots;
+  readonly #reserve: Reserve;
   readonly #lock: Lock;
   readonly #whenFull: WhenFull;
   readonly #fuse: Fuse;
@@ -51,14 +54,19 @@ export class RunningStore implements Store {
   #busy = false;
   /** Up to which entry the log is durable, and has been since before the current `persist`. */
   #durableIndex: LogIndex;
-  /** Of the current `persist`, as long as all of its writes that are left are appends. */
-  #takeLater = NOTHING_LATER;
+  /** Behind the current `persist`. */
+  #later = NOTHING_LATER;
+  /** Of the current `persist`, all writes that are left are appends: a later compaction may go first. */
+  #onlyAppends = false;
+  /** Of the current `persist`, an election needs the current write or one that is left. */
+  #servesElection = false;
 
-  constructor({ fs, files, state, log, snapshot, lock, whenFull = giveUp }: StoreParts) {
+  constructor({ fs, files, state, log, snapshot, reserve, lock, whenFull = giveUp }: StoreParts) {
     this.#fs = fs;
     this.#files = files;
     this.#state = state;
     this.#log = log;
+    this.#reserve = reserve;
     this.#lock = lock;
     this.#whenFull = whenFull;
     log.whenFull = (error) => this.#makeRoom(error);
@@ -75,23 +83,29 @@ export class RunningStore implements Store {
     return this.#snapshots.current;
   }
 
-  async persist({ hardState, writes }: Persist<Command>, takeLater = NOTHING_LATER): Promise<void> {
+  async persist({ hardState, writes: all }: Persist<Command>, later = NOTHING_LATER): Promise<void> {
     assert(!this.#busy, "one call at a time");
     this.#busy = true;
+    this.#later = later;
     try {
       await this.#fuse.run(async () => {
+        const { currentTerm } = hardState ?? this.#state.hardState;
+        const writes = all.flatMap((write) => parted(write, electionEntries(write, currentTerm)));
         const lastOther = writes.findLastIndex(({ kind }) => kind !== "append");
-        if (lastOther === -1) this.#takeLater = takeLater;
+        const lastOfElection = writes.findLastIndex((write) => electionEntries(write, currentTerm) > 0);
+        this.#onlyAppends = lastOther === -1;
         if (hardState !== null) await this.#saveHardState(hardState);
         for (const [at, write] of writes.entries()) {
-          if (at > lastOther) this.#takeLater = takeLater;
+          this.#onlyAppends = at > lastOther;
+          this.#servesElection = at <= lastOfElection;
           await this.#write(write);
         }
         await this.#log.sync();
       });
       this.#durableIndex = this.#log.lastIndex;
+      await this.#reserve.fill();
     } finally {
-      this.#takeLater = NOTHING_LATER;
+      [this.#later, this.#onlyAppends, this.#servesElection] = [NOTHING_LATER, false, false];
       this.#busy = false;
     }
   }
@@ -115,7 +129,8 @@ export class RunningStore implements Store {
       if (!this.#fuse.isBlown) await this.#recordReach();
     } finally {
       this.#fuse.blow(unusable(this.#files.directory, "the store is closed"));
-      await this.#log.close().finally(() => this.#lock.release());
+      const closed = this.#log.close().finally(() => this.#reserve.close());
+      await closed.finally(() => this.#lock.release());
     }
   }
 
@@ -131,7 +146,9 @@ export class RunningStore implements Store {
 
   async #saveState(next: ServerState): Promise<void> {
     const content = encodeStateFile(next);
-    const whenFull: WhenFull = (error) => this.#makeRoom(error);
+    const whenFull: WhenFull = async (error) => {
+      if (!(await this.#reserve.giveUp())) await this.#makeRoom(error);
+    };
     await untilRoom(whenFull, () => replaceFile(this.#fs, this.#files.stateFile, content));
     this.#state = next;
   }
@@ -168,20 +185,27 @@ export class RunningStore implements Store {
   /** The same when the entries are durable; also while the log waits for room. */
   async #compactDurable({ snapshot, through }: Compaction): Promise<void> {
     assert(through <= snapshot.index, "a snapshot stands for the entries that go");
-    await this.#snapshots.publish("prepared", snapshot, this.#whenFull);
+    await this.#snapshots.publish("prepared", snapshot, (error) => this.#waitForRoom(error));
     await this.#snapshots.removeOutdated();
     await this.#log.compact(through);
   }
 
   /** Does at once what would make room later; if there is nothing of the kind, waits. */
   async #makeRoom(error: RaftKvError): Promise<void> {
-    const compaction = this.#takeLater(this.#durableIndex);
-    await (compaction === null ? this.#whenFull(error) : this.#compactDurable(compaction));
+    const compaction = this.#onlyAppends ? this.#later.takeCompaction(this.#durableIndex) : null;
+    await (compaction === null ? this.#waitForRoom(error) : this.#compactDurable(compaction));
+  }
+
+  /** Not while an election waits for it, as long as there is something in reserve. */
+  async #waitForRoom(error: RaftKvError): Promise<void> {
+    const electionWaits =
+      this.#servesElection || this.#later.electionWaits(this.#state.hardState.currentTerm);
+    if (!electionWaits || !(await this.#reserve.giveUp())) await this.#whenFull(error);
   }
 
   async #install(snapshot: SnapshotPosition): Promise<void> {
     await this.#saveState({ ...this.#state, logReaches: null, installing: snapshot });
-    await this.#snapshots.publish("received", snapshot, this.#whenFull);
+    await this.#snapshots.publish("received", snapshot, (error) => this.#waitForRoom(error));
     // The older one would make what the install leaves of the log look whole, should the newer one get lost.
     await this.#snapshots.removeOutdated();
     await this.#log.install(snapshot);
@@ -205,4 +229,13 @@ export class RunningStore implements Store {
     if (logReaches === null || logReaches.index < from) return;
     await this.#saveState({ ...this.#state, logReaches: null, installing: null });
   }
+}
+
+/** The same in two appends, the first with so many entries; in one where that is all or none of them. */
+function parted(write: LogWrite<Command>, entries: number): readonly LogWrite<Command>[] {
+  if (write.kind !== "append" || entries === 0 || entries === write.entries.length) return [write];
+  return [
+    { kind: "append", entries: write.entries.slice(0, entries) },
+    { kind: "append", entries: write.entries.slice(entries) },
+  ];
 }

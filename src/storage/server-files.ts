@@ -14,6 +14,8 @@ export interface ServerFiles {
   /** Log, snapshots, lock. */
   readonly directory: string;
   readonly lock: string;
+  /** Room for elections on a full disk; it holds nothing (reserve.ts). */
+  readonly reserve: string;
 }
 
 export function serverFiles(stateDir: string, serverId: ServerId): ServerFiles {
@@ -25,6 +27,7 @@ export function serverFiles(stateDir: string, serverId: ServerId): ServerFiles {
     stateFileTemporary: temporaryPath(stateFile),
     directory,
     lock: `${directory}/${LOCK_NAME}`,
+    reserve: `${directory}/${RESERVE_NAME}`,
   };
 }
 
@@ -75,12 +78,13 @@ export function isServerTemporary(name: string): boolean {
   return SNAPSHOT_NAME.exec(name)?.[2] !== undefined;
 }
 
-/** Whether a name in the server's directory is part of its memory. The lock is ours too, but holds nothing. */
+/** Whether a name in the server's directory is part of its memory. Lock and reserve are ours too, but hold nothing. */
 export function isServerData(name: string): boolean {
   return segmentFirstIndex(name) !== null || snapshotIndex(name) !== null || isServerTemporary(name);
 }
 
 const STATE_FILE_NAME = /^server_(0|[1-9][0-9]{0,8})\.json$/;
 const LOCK_NAME = "lock";
+const RESERVE_NAME = "reserve";
 const SEGMENT_NAME = /^log-([0-9]{16})\.jsonl$/;
 const SNAPSHOT_NAME = /^snapshot-([1-9][0-9]*)\.json(\.tmp|\.part)?$/;

@@ -4,6 +4,7 @@
  *   <stateDir>/server_<i>.json              identity and hard state (state-file.ts)
  *   <stateDir>/server_<i>.json.tmp          its next content, until renamed
  *   <stateDir>/server_<i>/lock              held by the process that runs the server
+ *   <stateDir>/server_<i>/reserve           room for elections on a full disk; it holds nothing (reserve.ts)
  *   <stateDir>/server_<i>/log-<first index, 16 digits>.jsonl      the log (segmented-log.ts)
  *   <stateDir>/server_<i>/snapshot-<index>.json                   the state at an entry (snapshot-file.ts)
  *   <stateDir>/server_<i>/snapshot-<index>.json.tmp               this server's next one, being written
@@ -21,7 +22,8 @@
  *   erase     state file, then everything else. A log without its state file is refused; a shorter log
  *             with its state file would be a server that had forgotten what it acknowledged.
  * While the disk is full a step waits for room. Meanwhile nothing is acknowledged (until-room.ts). A compaction
- * that is asked for behind it is done first, if its snapshot's entries are durable already: it makes room.
+ * that is asked for behind it is done first, if its snapshot's entries are durable already: it makes room. What an
+ * election needs does not wait as long as there is a reserve. No step depends on that, and nothing in the table below.
  *
  * What a start finds, and what it does. Whole:
  *   nothing of this server                              refuse: failedPrecondition
@@ -29,6 +31,7 @@
  *   lock held                                           refuse: failedPrecondition
  *   lock file absent or empty                           start: it never holds anything
  *   something else in the lock file                     refuse: io, naming it, if it cannot be locked
+ *   reserve absent, short, whatever is in it            start, and make it whole; no room for it: report
  *   files that are not named as ours                    leave alone
  * State file:
  *   empty, truncated, not JSON, wrong shape or checksum refuse: corruption
@@ -88,6 +91,7 @@ import type { WhenFull } from "./until-room.ts";
 import { orClose, type FileSystem, type Lock } from "./file-system.ts";
 import { baseOf, entriesOf, readLog, type LogContent } from "./log-recovery.ts";
 import { unusable } from "./refusal.ts";
+import { Reserve } from "./reserve.ts";
 import { RunningStore } from "./running-store.ts";
 import { SegmentedLog, type LogOptions } from "./segmented-log.ts";
 import {
@@ -185,12 +189,16 @@ export async function openServerStore(
     const { state, log, repairs } = await mend(fs, files, content, temporary, options);
     const { newest: snapshot } = content.snapshots;
     const { whenFull } = options;
+    const reserve = new Reserve(fs, files.reserve);
+    await reserve.fill();
+    if (!reserve.isWhole) repairs.push(`${files.reserve}: not whole, for want of room; goes on without`);
     const store = new RunningStore({
       fs,
       files,
       state,
       log,
       snapshot: snapshot?.info ?? null,
+      reserve,
       lock,
       whenFull,
     });
@@ -218,6 +226,7 @@ export async function eraseServer(fs: FileSystem, stateDir: string, serverId: Se
     await removeState(fs, files);
     for (const name of directory.filter(isServerData)) await fs.removeFile(`${files.directory}/${name}`);
     await fs.syncDirectory(files.directory);
+    await fs.removeFile(files.reserve);
     await fs.removeFile(files.lock);
     await fs.removeDirectory(files.directory);
     await fs.syncDirectory(stateDir);

@@ -1,7 +1,7 @@
 import type { Command } from "../kv/command.ts";
 import type { KvState } from "../kv/kv-state.ts";
 import type { LogWrite, Persist } from "../raft/batch.ts";
-import type { Entry, LogIndex, ServerId } from "../raft/entry.ts";
+import type { Entry, LogIndex, ServerId, Term } from "../raft/entry.ts";
 import type { HardState } from "../raft/hard-state.ts";
 import type { SnapshotPosition } from "../raft/snapshot-position.ts";
 
@@ -34,11 +34,16 @@ export interface Recovered {
 /** A write that makes room on the disk. */
 export type Compaction = Extract<LogWrite<Command>, { readonly kind: "compact" }>;
 
-/**
- * The next compaction that was to be asked for later; null when there is none, when its snapshot is of an entry
- * behind `durableIndex`, or when it follows a truncation or an install.
- */
-export type TakeLater = (durableIndex: LogIndex) => Compaction | null;
+/** What waits behind a `persist`. */
+export interface Later {
+  /**
+   * Takes the next compaction that was to be asked for later; null when there is none, when its snapshot is of an
+   * entry behind `durableIndex`, or when it follows a truncation or an install.
+   */
+  readonly takeCompaction: (durableIndex: LogIndex) => Compaction | null;
+  /** Whether there is something that an election needs in `currentTerm`, the last one that was saved. */
+  readonly electionWaits: (currentTerm: Term) => boolean;
+}
 
 /** Names one snapshot file: two files with the same info hold the same bytes. */
 export interface SnapshotInfo {
@@ -58,9 +63,10 @@ export interface Store {
    *
    * A write "compact" needs a prepared snapshot of that position, finished; "install" a received one.
    *
-   * `takeLater` is asked before it waits for room: what it hands over is done first, and is not to be asked for again.
+   * `later` is asked before it waits for room: a compaction that it hands over is done first, and is not to be asked
+   * for again; while an election waits, the reserve is given up first (reserve.ts).
    */
-  persist(persist: Persist<Command>, takeLater?: TakeLater): Promise<void>;
+  persist(persist: Persist<Command>, later?: Later): Promise<void>;
   /** Bytes of log on disk. */
   readonly logBytes: number;
   /** The snapshot that counts; null when there is none. */

@@ -8,7 +8,7 @@ setDefaultTimeout(90_000);
 test.skipIf(!CAN_MOUNT)(
   "P6: with full disks nothing is acknowledged, reads go on and no process ends; with room, so do writes (needs root on Linux)",
   async () => {
-    const { rounds, complaints } = await fillDisks(2, new Random(4), ["followersFirst"]);
+    const { rounds, complaints } = await fillDisks(2, new Random(4), ["followersFirst", "together"]);
     expect(complaints).toEqual([]);
     expect(rounds).toBe(2);
   },

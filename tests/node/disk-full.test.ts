@@ -77,6 +77,18 @@ describe("a full disk", () => {
     await fill(cluster, leader, 10);
   });
 
+  test("P6: of every server: when the leader is gone there is soon another, which serves reads", async () => {
+    const cluster = await withLeader(3);
+    await fill(cluster, 0, 10);
+    for (const id of [0, 1, 2]) Object.assign(cluster.store(id), { full: true, hasReserve: true });
+    void cluster.node(0).put(put("k1", "later"));
+    await cluster.until(() => [0, 1, 2].every((id) => cluster.node(id).status().diskFull));
+    cluster.isolate(0);
+    const leads = (id: number): boolean => cluster.node(id).leaderRead("k1").kind === "value";
+    await cluster.until(() => [1, 2].some(leads), 5 * ELECTION_MS);
+    expect(cluster.failures).toEqual([]);
+  });
+
   test("P6: of a follower that a snapshot is sent to: it is asked again, and takes it when there is room", async () => {
     const cluster = await withLeader(3);
     cluster.isolate(2);
@@ -178,6 +190,17 @@ describe("waiting for room", () => {
     room.written();
     expect(await waits(clock, room, 1)).toEqual([100]);
     expect(changes).toEqual([true, false, true]);
+  });
+
+  test("P6: ends at once when an election waits, and is no shorter the next time", async () => {
+    const clock = new VirtualClock();
+    const room = new DiskRoom(clock);
+    room.retryNow();
+    const waiting = room.whenFull(error);
+    room.retryNow();
+    await waiting;
+    expect(room.full).toBe(true);
+    expect(await waits(clock, room, 1)).toEqual([200]);
   });
 
   test("ends when the server stops", async () => {

@@ -8,7 +8,9 @@ import type { Persist } from "../../src/raft/batch.ts";
 import type { Entry, ServerId } from "../../src/raft/entry.ts";
 import { INITIAL_HARD_STATE, type HardState } from "../../src/raft/hard-state.ts";
 import { ORIGIN, type SnapshotPosition } from "../../src/raft/snapshot-position.ts";
+import { servesElection } from "../../src/storage/reserve.ts";
 import type {
+  Later,
   Recovered,
   SnapshotInfo,
   SnapshotReceipt,
@@ -44,6 +46,8 @@ export class FakeStore implements Store {
   snapshotDelayMs = 1;
   fails = false;
   full = false;
+  /** Full, it has room for what an election waits for. */
+  hasReserve = false;
   /** The disk has no room for snapshots, but for the log. */
   fullForSnapshots = false;
   /** The room of the process that runs on it. */
@@ -77,12 +81,14 @@ export class FakeStore implements Store {
     };
   }
 
-  async persist(persist: Persist<Command>): Promise<void> {
+  async persist(persist: Persist<Command>, later?: Later): Promise<void> {
     this.persists.push(persist);
+    const { currentTerm } = persist.hardState ?? this.hardState;
     for (;;) {
       await this.#pass(this.delayMs);
       if (this.fails) throw new RaftKvError("io", "fsync failed");
-      if (!this.full) break;
+      const electionWaits = servesElection(persist, currentTerm) || later?.electionWaits(currentTerm);
+      if (!this.full || (this.hasReserve && electionWaits)) break;
       await defined(this.diskRoom, "a process runs").whenFull(noRoom());
     }
     this.hardState = persist.hardState ?? this.hardState;

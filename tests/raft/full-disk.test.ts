@@ -66,26 +66,27 @@ describe("P6: a server whose disk is full", () => {
     expect(server.replies.get(append)).toMatchObject({ term: 3, success: false });
   });
 
-  test("P6: does not stand for election, nor promise a vote, and forgets a leader that is silent", () => {
+  test("P6: stands for election, but only when those with room have had their time, and promises its vote", () => {
     const server = new TestServer({ term: 1 });
     server.answerTo(appendEntries(1, [0, 0]));
     server.fillDisk();
-    server.tick(30);
-    expect(server.status).toMatchObject({ role: "follower", leaderId: null, currentTerm: 1, diskFull: true });
-    expect(server.answerTo(requestVote(2, 2, [9, 1], { preVote: true }))).toEqual(voteReply(1, false));
-    server.makeRoom();
-    server.tick(10);
-    expect(server.status).toMatchObject({ role: "preCandidate", diskFull: false });
+    server.tick(20);
+    expect(server.status).toMatchObject({ role: "follower", currentTerm: 1, diskFull: true });
+    expect(server.answerTo(requestVote(2, 2, [9, 1], { preVote: true }))).toEqual(voteReply(2, true));
+    server.tick(20);
+    expect(server.status).toMatchObject({ role: "preCandidate", currentTerm: 1, diskFull: true });
   });
 
-  test("P6: gives up its candidacy; votes that come late do not count", () => {
+  test("P6, E2: goes on with its candidacy, and asks for votes when it could save its own", () => {
     const server = new TestServer();
     server.tick(10);
     const calls = server.takeSent();
     server.fillDisk();
-    expect(server.events.at(-1)).toEqual({ kind: "becameFollower", term: 0, reason: "diskFull" });
     for (const { to, request } of calls) server.receive(to, request, voteReply(1, true));
-    expect(server.status).toMatchObject({ role: "follower", currentTerm: 0 });
+    expect(server.status).toMatchObject({ role: "candidate", currentTerm: 1 });
+    expect(server.takeSent()).toEqual([]);
+    server.makeRoom();
+    expect(server.takeSent().map(({ request }) => request.kind)).toEqual(["requestVote", "requestVote"]);
   });
 
   test("P6: takes no proposals", () => {

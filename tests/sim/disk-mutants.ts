@@ -34,9 +34,9 @@ export const diskMutants: readonly Mutant[] = [
     rule: "P1",
     what: "The core is told that a group is durable while it is being written.",
     file: "src/node/persister.ts",
-    find: "      await this.#store.persist(merge(groups), this.#takeLater).then(\n        () => this.#onPersisted(groups.at(-1)?.sequence ?? 0),",
+    find: "      await this.#store.persist(merge(groups), this.#later).then(\n        () => this.#onPersisted(groups.at(-1)?.sequence ?? 0),",
     replace:
-      "      this.#onPersisted(groups.at(-1)?.sequence ?? 0);\n      await this.#store.persist(merge(groups), this.#takeLater).then(\n        () => {},",
+      "      this.#onPersisted(groups.at(-1)?.sequence ?? 0);\n      await this.#store.persist(merge(groups), this.#later).then(\n        () => {},",
   },
   {
     name: "group-commit-acknowledges-next",

@@ -17,8 +17,8 @@ export const rejoinMutants: readonly Mutant[] = [
     rule: "P9",
     what: "A server that has forgotten entries stands for election.",
     file: "src/raft/election.ts",
-    find: "return !state.diskFull && !state.abstains;",
-    replace: "return !state.diskFull;",
+    find: "  if (state.abstains) forgetLeader(state);\n  else becomePreCandidate(state);",
+    replace: "  becomePreCandidate(state);",
     focus: LOST_DISKS,
   },
   {

@@ -8,9 +8,9 @@ export const snapshotMutants: readonly Mutant[] = [
     rule: "S2",
     what: "Log is removed before the snapshot that stands for it counts.",
     file: "src/storage/running-store.ts",
-    find: '    await this.#snapshots.publish("prepared", snapshot, this.#whenFull);\n    await this.#snapshots.removeOutdated();\n    await this.#log.compact(through);',
+    find: '    await this.#snapshots.publish("prepared", snapshot, (error) => this.#waitForRoom(error));\n    await this.#snapshots.removeOutdated();\n    await this.#log.compact(through);',
     replace:
-      '    await this.#log.compact(through);\n    await this.#snapshots.publish("prepared", snapshot, this.#whenFull);\n    await this.#snapshots.removeOutdated();',
+      '    await this.#log.compact(through);\n    await this.#snapshots.publish("prepared", snapshot, (error) => this.#waitForRoom(error));\n    await this.#snapshots.removeOutdated();',
     focus: SNAPSHOT_CRASHES,
   },
   {
@@ -98,9 +98,9 @@ export const snapshotMutants: readonly Mutant[] = [
     rule: "S1",
     what: "The log goes before the snapshot that a leader sent counts.",
     file: "src/storage/running-store.ts",
-    find: '    await this.#snapshots.publish("received", snapshot, this.#whenFull);',
+    find: '    await this.#snapshots.publish("received", snapshot, (error) => this.#waitForRoom(error));',
     replace:
-      '    await this.#log.install(snapshot);\n    await this.#snapshots.publish("received", snapshot, this.#whenFull);',
+      '    await this.#log.install(snapshot);\n    await this.#snapshots.publish("received", snapshot, (error) => this.#waitForRoom(error));',
     also: [
       {
         file: "src/storage/running-store.ts",

@@ -46,7 +46,7 @@ async function compacted(through = 8): Promise<FileSystem> {
   disk.kill(mount);
   const fs = disk.mount();
   const segments = through === 8 ? [LAST] : [FIRST, MIDDLE, LAST];
-  expect(await fs.listDirectory(DIRECTORY)).toEqual(["lock", ...segments, "snapshot-8.json"]);
+  expect(await fs.listDirectory(DIRECTORY)).toEqual(["lock", ...segments, "reserve", "snapshot-8.json"]);
   return fs;
 }
 
@@ -129,7 +129,7 @@ test("P7: an older snapshot and unfinished ones are removed and reported, whatev
     const names = ["snapshot-12.json.tmp", "snapshot-4.json", "snapshot-99.json.part"];
     const fs = await compactedWith(Object.fromEntries(names.map((name) => [name, content])));
     await expectFound(fs, 8, 10, ...names);
-    expect(await fs.listDirectory(DIRECTORY)).toEqual(["lock", LAST, "snapshot-8.json"]);
+    expect(await fs.listDirectory(DIRECTORY)).toEqual(["lock", LAST, "reserve", "snapshot-8.json"]);
   }
 });
 
@@ -197,7 +197,7 @@ test("S1, S2: a log that ends before the snapshot, or has another term at its en
     expect(found.log).toEqual({ base: { index, term: snapshotTerm }, entries: [] });
     expect(found.repairs).toEqual([expect.stringContaining(`install of snapshot ${index}`)]);
     expect(found.repairs[0]).toContain("entries 1 to 10");
-    const files = ["lock", segmentName(index + 1), `snapshot-${index}.json`];
+    const files = ["lock", segmentName(index + 1), "reserve", `snapshot-${index}.json`];
     expect(await fs.listDirectory(DIRECTORY)).toEqual(files);
     expect(await readServer(fs, "raft_state", OPTIONS)).toEqual({ ...found, repairs: [] });
   }
@@ -249,7 +249,7 @@ test("S1: a segment that an install has replaced, or not quite, is removed and r
     const fs = await markInstall(await compactedWith(files), 8, 2);
     const repairs = length < header.length ? [segmentName(9), "no entries"] : [old];
     await expectFound(fs, 9, 8, ...repairs);
-    expect(await fs.listDirectory(DIRECTORY)).toEqual(["lock", segmentName(9), "snapshot-8.json"]);
+    expect(await fs.listDirectory(DIRECTORY)).toEqual(["lock", segmentName(9), "reserve", "snapshot-8.json"]);
   }
 });
 

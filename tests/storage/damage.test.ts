@@ -60,7 +60,7 @@ test("P7, P9: a log without its state file, or the other way round, is never a f
   for (const name of [FIRST, MIDDLE, LAST]) await fs.removeFile(`${DIRECTORY}/${name}`);
   await expectRefused(fs, "failedPrecondition", DIRECTORY, "log is missing");
   expect((await refusal(createServerStore(fs, "raft_state", IDENTITY))).code).toBe("failedPrecondition");
-  await fs.removeFile(`${DIRECTORY}/lock`);
+  for (const name of ["lock", "reserve"]) await fs.removeFile(`${DIRECTORY}/${name}`);
   await fs.removeDirectory(DIRECTORY);
   await expectRefused(fs, "failedPrecondition", DIRECTORY, "directory is missing");
   await eraseServer(fs, "raft_state", 1);

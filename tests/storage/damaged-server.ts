@@ -34,7 +34,7 @@ export async function server(): Promise<FileSystem> {
     group(null, append(...ENTRIES.slice(9))),
   ];
   const fs = await killedServer(groups, OPTIONS);
-  expect(await fs.listDirectory(DIRECTORY)).toEqual(["lock", FIRST, MIDDLE, LAST]);
+  expect(await fs.listDirectory(DIRECTORY)).toEqual(["lock", FIRST, MIDDLE, LAST, "reserve"]);
   return fs;
 }
 

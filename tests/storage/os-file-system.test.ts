@@ -48,7 +48,11 @@ test("P10, P1: another process holds the lock until it is killed, and what it pe
   }
   const found = await readServer(fs, stateDir);
   expect(found.log.entries).toEqual(puts(1, 3, 1));
-  expect(await fs.listDirectory(`${stateDir}/server_1`)).toEqual(["lock", "log-0000000000000001.jsonl"]);
+  expect(await fs.listDirectory(`${stateDir}/server_1`)).toEqual([
+    "lock",
+    "log-0000000000000001.jsonl",
+    "reserve",
+  ]);
 }, 60_000);
 
 test("a lock file that is something else is an io error, not a lock", async () => {

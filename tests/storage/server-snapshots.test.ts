@@ -87,7 +87,7 @@ onBothFileSystems((fresh) => {
     await store.persist(group(null, install(info), append(...puts(41, 2, 3))));
     expect(store.snapshotInfo).toEqual(info);
     await store.close();
-    expect(await names()).toEqual(["lock", "log-0000000000000041.jsonl", "snapshot-40.json"]);
+    expect(await names()).toEqual(["lock", "log-0000000000000041.jsonl", "reserve", "snapshot-40.json"]);
     const { snapshot, log, repairs } = await readServer(fs, directory, SMALL);
     expect(snapshot?.info).toEqual(info);
     expect(log).toEqual({ base: info.position, entries: puts(41, 2, 3) });

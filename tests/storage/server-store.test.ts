@@ -42,7 +42,11 @@ onBothFileSystems((fresh) => {
       repairs: [],
     });
     expect(await fs.listDirectory(stateDir)).toEqual(["server_1", "server_1.json"]);
-    expect(await fs.listDirectory(`${stateDir}/server_1`)).toEqual(["lock", "log-0000000000000001.jsonl"]);
+    expect(await fs.listDirectory(`${stateDir}/server_1`)).toEqual([
+      "lock",
+      "log-0000000000000001.jsonl",
+      "reserve",
+    ]);
   });
 
   test("P1: what was persisted is there after a restart, across segments and truncations", async () => {
