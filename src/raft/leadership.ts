@@ -140,11 +140,7 @@ export function handleAppendEntriesReply<C>(
   request: AppendEntries<C>,
   reply: AppendEntriesReply,
 ): void {
-  if (reply.term > state.currentTerm) {
-    if (state.isPlausible(reply.term)) state.stepDown(reply.term, "higherTerm");
-    return;
-  }
-  const progress = state.progressOf(from, request.term);
+  const progress = state.progressAfter(from, request.term, reply.term);
   if (progress === null) return;
   const settled = progress.settled(request);
   if (reply.term < state.currentTerm) return;

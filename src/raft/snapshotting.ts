@@ -66,11 +66,7 @@ export function handleInstallSnapshotReply<C>(
   request: InstallSnapshot,
   reply: InstallSnapshotReply,
 ): void {
-  if (reply.term > state.currentTerm) {
-    if (state.isPlausible(reply.term)) state.stepDown(reply.term, "higherTerm");
-    return;
-  }
-  const progress = state.progressOf(from, request.term);
+  const progress = state.progressAfter(from, request.term, reply.term);
   if (progress === null) return;
   const wasAwaited = progress.settledSnapshot(request);
   if (reply.term < state.currentTerm) return;

@@ -115,6 +115,16 @@ export class RaftState<C> {
     return this.role.progress.get(peer) ?? null;
   }
 
+  /**
+   * The same after `peer` replied, in its term, to what this server sent when it led `term`. A later term deposes
+   * it, and what it sent in another term counts for nothing.
+   */
+  progressAfter(peer: ServerId, term: Term, replyTerm: Term): Progress<C> | null {
+    if (replyTerm <= this.#currentTerm) return this.progressOf(peer, term);
+    if (this.isPlausible(replyTerm)) this.stepDown(replyTerm, "higherTerm");
+    return null;
+  }
+
   /** Whether an election can have come to `term`. */
   isPlausible(term: Term): boolean {
     return term - this.#currentTerm <= MAX_TERMS_AHEAD;

@@ -100,10 +100,10 @@ export const electionMutants: readonly Mutant[] = [
   {
     name: "higher-term-in-reply-ignored",
     rule: "E5",
-    what: "A leader does not step down for the higher term in an AppendEntries reply.",
-    file: "src/raft/leadership.ts",
-    find: 'state.stepDown(reply.term, "higherTerm");\n    return;',
-    replace: "return;",
+    what: "A leader does not step down for the higher term in a reply.",
+    file: "src/raft/state.ts",
+    find: '    if (this.isPlausible(replyTerm)) this.stepDown(replyTerm, "higherTerm");\n',
+    replace: "",
     focus: PARTITIONS,
   },
   {
