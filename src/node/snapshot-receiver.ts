@@ -37,7 +37,7 @@ export interface SnapshotReceiverParts {
 const MAX_WAITING_CHUNKS = 8;
 
 /** After one for which there was no room: the log needs what room there is. */
-const RETRY_AFTER_MS = 5000;
+const RETRY_AFTER_MS = 2000;
 
 /** A snapshot that is coming in. */
 interface Incoming {
