@@ -43,6 +43,15 @@ export interface OutgoingReply {
   readonly reply: Reply;
 }
 
+/** Names one read. Chosen by the driver. */
+export type ReadId = number;
+
+export interface ReadOutcome {
+  readonly read: ReadId;
+  /** Whoever has applied the log up to here may answer it (dissertation §6.4); null: leadership was lost first. */
+  readonly readIndex: LogIndex | null;
+}
+
 export interface Batch<C> {
   readonly requests: readonly OutgoingRequest<C>[];
   readonly replies: readonly OutgoingReply[];
@@ -53,6 +62,8 @@ export interface Batch<C> {
    * is one that was given to the core in an InstallSnapshot, so the driver has it.
    */
   readonly install: SnapshotPosition | null;
+  /** What became of Raft.read, each once. */
+  readonly reads: readonly ReadOutcome[];
   /** In order and contiguous with what earlier batches held. */
   readonly committed: readonly Entry<C>[];
   /** What happened, in order; for logs and traces only. */

@@ -7,8 +7,9 @@
  * candidate asks for votes only when its new term and its vote for itself are durable.
  */
 import type { RpcId } from "./batch.ts";
+import { memberOf } from "./configuration.ts";
 import type { ServerId } from "./entry.ts";
-import type { RequestVote, RequestVoteReply } from "./message.ts";
+import type { RequestVote, RequestVoteReply, TimeoutNow } from "./message.ts";
 import { hasMajority } from "./quorum.ts";
 import { becomeLeader } from "./leadership.ts";
 import type { RaftState } from "./state.ts";
@@ -19,8 +20,18 @@ export function tickElection<C>(state: RaftState<C>): void {
   state.electionElapsedTicks += 1;
   if (!state.electionTimedOut) return;
   // After having forgotten votes and entries it has no say.
-  if (state.abstains) forgetLeader(state);
+  if (state.abstains || !mayStand(state)) forgetLeader(state);
   else becomePreCandidate(state);
+}
+
+/**
+ * Voters do, and so do those that a change removes while it may still be undone: they can be all that keeps the others
+ * from committing it (dissertation §4.2.2, figure 4.6). Their own votes do not count.
+ */
+function mayStand<C>({ id, isVoter, configurations, commitIndex }: RaftState<C>): boolean {
+  const { latestIndex } = configurations;
+  if (isVoter || latestIndex <= commitIndex) return isVoter;
+  return memberOf(configurations.at(latestIndex - 1), id)?.voter === true;
 }
 
 /** The leader is silent, and this server cannot take its place. */
@@ -33,7 +44,7 @@ function becomePreCandidate<C>(state: RaftState<C>): void {
   state.resetElectionTimer();
   state.role = { kind: "preCandidate", granted: new Set([state.id]) };
   state.events.push({ kind: "becamePreCandidate", term: state.currentTerm });
-  if (hasMajority(state.options.voters, state.role.granted)) becomeCandidate(state);
+  if (hasMajority(state.configurations.voters, state.role.granted)) becomeCandidate(state);
   else askForVotes(state, state.currentTerm + 1, true);
 }
 
@@ -52,7 +63,7 @@ export function announceCandidacy<C>(state: RaftState<C>): void {
   role.announced = true;
   state.resetElectionTimer();
   role.granted.add(state.id);
-  if (hasMajority(state.options.voters, role.granted)) becomeLeader(state);
+  if (hasMajority(state.configurations.voters, role.granted)) becomeLeader(state);
   else askForVotes(state, state.currentTerm, false);
 }
 
@@ -66,7 +77,7 @@ function askForVotes<C>(state: RaftState<C>, term: number, preVote: boolean): vo
     lastLogTerm,
     preVote,
   };
-  for (const peer of state.peers) state.send(peer, request);
+  for (const voter of state.configurations.voters) if (voter !== state.id) state.send(voter, request);
 }
 
 export function handleRequestVote<C>(state: RaftState<C>, rpc: RpcId, request: RequestVote): void {
@@ -123,12 +134,23 @@ export function handleRequestVoteReply<C>(
   if (reply.voteGranted && reply.term === request.term) {
     if (request.preVote && role.kind === "preCandidate" && request.term === state.currentTerm + 1) {
       role.granted.add(from);
-      if (hasMajority(state.options.voters, role.granted)) becomeCandidate(state);
+      if (hasMajority(state.configurations.voters, role.granted)) becomeCandidate(state);
     } else if (!request.preVote && role.kind === "candidate" && request.term === state.currentTerm) {
       role.granted.add(from);
-      if (hasMajority(state.options.voters, role.granted)) becomeLeader(state);
+      if (hasMajority(state.configurations.voters, role.granted)) becomeLeader(state);
     }
   } else if (reply.term > state.currentTerm && state.isPlausible(reply.term)) {
     state.stepDown(reply.term, "higherTerm");
   }
+}
+
+/** The leader makes way, and this server stands at once: a pre-vote would find that a leader is heard. */
+export function handleTimeoutNow<C>(state: RaftState<C>, rpc: RpcId, request: TimeoutNow): void {
+  const { term, leaderId } = request;
+  if (term > state.currentTerm && state.isPlausible(term)) state.stepDown(term, "higherTerm");
+  const isFromLeader =
+    term === state.currentTerm && state.role.kind === "follower" && state.leaderId === leaderId;
+  const success = isFromLeader && !state.diskFull && !state.abstains && mayStand(state);
+  state.replyWhenDurable(rpc, { kind: "timeoutNowReply", term: state.currentTerm, success });
+  if (success) becomeCandidate(state);
 }

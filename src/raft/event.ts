@@ -1,3 +1,4 @@
+import type { Configuration } from "./configuration.ts";
 import type { LogIndex, ServerId, Term } from "./entry.ts";
 
 /** What happened, for logs and traces. Nothing may depend on it. */
@@ -16,7 +17,20 @@ export type RaftEvent =
   | { readonly kind: "followerLostEntries"; readonly followerId: ServerId; readonly matchIndex: LogIndex }
   /** A server that had lost its disk has caught up, and votes again. */
   | { readonly kind: "votesAgain"; readonly term: Term }
+  /** This server goes by another configuration: one came with the log, or one that was truncated is gone (M3). */
+  | { readonly kind: "configurationChanged"; readonly index: LogIndex; readonly configuration: Configuration }
+  /** A leader makes way for another; `to` has been asked to stand for election. */
+  | { readonly kind: "transferStarted"; readonly term: Term; readonly to: ServerId }
+  /** The other did not take over in time: this leader goes on. */
+  | { readonly kind: "transferFailed"; readonly term: Term; readonly to: ServerId }
   /** An AppendEntries contradicts what is committed, or comes from a second leader of our own term. */
   | { readonly kind: "refused"; readonly leaderId: ServerId; readonly term: Term; readonly why: string };
 
-export type StepDownReason = "higherTerm" | "otherLeader" | "noQuorum" | "lostElection" | "diskFull";
+export type StepDownReason =
+  | "higherTerm"
+  | "otherLeader"
+  | "noQuorum"
+  | "lostElection"
+  | "diskFull"
+  /** It is no voter any more (M4). */
+  | "removed";

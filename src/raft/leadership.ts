@@ -3,13 +3,16 @@
  * has it, and gives up when it no longer hears a majority.
  */
 import { assert, defined } from "../base/assert.ts";
+import { hearsMajority } from "./contact.ts";
 import type { LogIndex, ServerId } from "./entry.ts";
 import type { AppendEntries, AppendEntriesReply } from "./message.ts";
 import { Progress } from "./progress.ts";
-import { hasMajority, reachedByMajority } from "./quorum.ts";
+import { reachedByMajority } from "./quorum.ts";
+import { ReadRounds } from "./read-rounds.ts";
 import type { Leader } from "./role.ts";
-import { needsSnapshot, sendSnapshot } from "./snapshotting.ts";
+import { needsSnapshot, noteMatch, sendSnapshot } from "./snapshotting.ts";
 import type { RaftState } from "./state.ts";
+import { tickTransfer } from "./transfer.ts";
 
 /** The winner of an election. Its first entry is a no-op of its own term (Raft §8). */
 export function becomeLeader<C>(state: RaftState<C>): void {
@@ -20,62 +23,48 @@ export function becomeLeader<C>(state: RaftState<C>): void {
     noopIndex: nextIndex,
     progress: new Map(state.peers.map((peer) => [peer, new Progress<C>(nextIndex, state.nowTick)])),
     heartbeatElapsedTicks: 0,
+    reads: new ReadRounds(),
+    transfer: null,
   };
   state.events.push({ kind: "becameLeader", term: state.currentTerm });
   state.append([{ kind: "noop" }]);
 }
 
 export function tickLeader<C>(state: RaftState<C>, leader: Leader<C>): void {
+  // Dissertation §6.2: a leader that hears no majority for an election timeout makes way.
   if (!hearsMajority(state, leader)) {
     state.stepDown(state.currentTerm, "noQuorum");
     return;
   }
-  if (state.diskFull && othersHaveRoom(state, leader)) {
-    state.stepDown(state.currentTerm, "diskFull");
-    return;
-  }
+  tickTransfer(state, leader);
+  if (state.role !== leader) return;
   leader.heartbeatElapsedTicks += 1;
   if (leader.heartbeatElapsedTicks < state.options.heartbeatTicks) return;
   for (const progress of leader.progress.values()) progress.paused = false;
   sendHeartbeats(state, leader);
 }
 
-/** Dissertation §6.2: a leader that hears no majority for an election timeout makes way. */
-function hearsMajority<C>(state: RaftState<C>, leader: Leader<C>): boolean {
-  const heard = heardLately(state, leader).map(([peer]) => peer);
-  return hasMajority(state.options.voters, new Set([state.id, ...heard]));
-}
-
-/**
- * Whether the others can go on without this server; otherwise it leads on, so that reads do. That there was
- * room says little when all disks fill at once: they have to hold what this server could not write.
- */
-function othersHaveRoom<C>(state: RaftState<C>, leader: Leader<C>): boolean {
-  const able = heardLately(state, leader).filter(
-    ([, progress]) => progress.hasRoom && progress.matchIndex === state.log.lastIndex,
-  );
-  return hasMajority(state.options.voters, new Set(able.map(([peer]) => peer)));
-}
-
-function heardLately<C>(
-  state: RaftState<C>,
-  leader: Leader<C>,
-): readonly (readonly [ServerId, Progress<C>])[] {
-  const oldest = state.nowTick - state.options.electionTimeoutMaxTicks;
-  return [...leader.progress].filter(([, progress]) => progress.lastContactTick > oldest);
-}
-
 /** A heartbeat speaks of what is known to match, so it does not probe, and no sound log refuses it. */
 export function sendHeartbeats<C>(state: RaftState<C>, leader: Leader<C>): void {
   leader.heartbeatElapsedTicks = 0;
+  if (leader.reads.areWaiting) leader.reads.begin();
+  if (leader.transfer !== null) leader.transfer.isDue = true;
   for (const [peer, progress] of leader.progress) {
-    progress.heartbeat = heartbeat(state, progress);
+    progress.heartbeat = heartbeat(state, leader, progress);
     sendAppendEntries(state, peer, progress, progress.heartbeat);
   }
 }
 
-function heartbeat<C>(state: RaftState<C>, progress: Progress<C>): AppendEntries<C> {
-  return appendEntries(state, heartbeatIndex(state, progress), 0);
+/** Beside what is due: asks every voter whether this server still leads (ReadRounds). */
+export function sendRound<C>(state: RaftState<C>, leader: Leader<C>): void {
+  for (const voter of state.configurations.voters) {
+    const progress = leader.progress.get(voter);
+    if (progress !== undefined) sendAppendEntries(state, voter, progress, heartbeat(state, leader, progress));
+  }
+}
+
+function heartbeat<C>(state: RaftState<C>, leader: Leader<C>, progress: Progress<C>): AppendEntries<C> {
+  return appendEntries(state, leader, heartbeatIndex(state, progress), 0);
 }
 
 /** What matches, and has not gone from the leader's own log; 0, where all logs agree, when there is no such entry. */
@@ -84,7 +73,12 @@ function heartbeatIndex<C>(state: RaftState<C>, { matchIndex }: Progress<C>): Lo
 }
 
 /** At most `maxEntries` entries that follow `prevLogIndex`. */
-function appendEntries<C>(state: RaftState<C>, prevLogIndex: LogIndex, maxEntries: number): AppendEntries<C> {
+function appendEntries<C>(
+  state: RaftState<C>,
+  leader: Leader<C>,
+  prevLogIndex: LogIndex,
+  maxEntries: number,
+): AppendEntries<C> {
   return {
     kind: "appendEntries",
     term: state.currentTerm,
@@ -94,6 +88,7 @@ function appendEntries<C>(state: RaftState<C>, prevLogIndex: LogIndex, maxEntrie
     entries:
       maxEntries === 0 ? [] : state.log.slice(prevLogIndex + 1, maxEntries, state.options.maxBatchBytes),
     leaderCommit: state.commitIndex,
+    round: leader.reads.latest,
   };
 }
 
@@ -103,9 +98,13 @@ function sendAppendEntries<C>(
   progress: Progress<C>,
   request: AppendEntries<C>,
 ): void {
-  const usable = Math.min(request.leaderCommit, lastIndexOf(request));
-  progress.sentCommit = Math.max(progress.sentCommit, usable);
+  progress.sentCommit = Math.max(progress.sentCommit, usableCommit(request));
   state.send(peer, request);
+}
+
+/** What the follower knows to be committed if the request succeeds. */
+function usableCommit(request: AppendEntries<unknown>): LogIndex {
+  return Math.min(request.leaderCommit, lastIndexOf(request));
 }
 
 /** Up to where the follower's log is the leader's if the request succeeds. */
@@ -123,13 +122,13 @@ export function replicate<C>(state: RaftState<C>, leader: Leader<C>): void {
       }
       const isProbe = progress.state === "probe";
       if (!isProbe && progress.nextIndex > state.log.lastIndex) break;
-      const request = appendEntries(state, progress.nextIndex - 1, state.options.maxBatchEntries);
+      const request = appendEntries(state, leader, progress.nextIndex - 1, state.options.maxBatchEntries);
       progress.sent(request);
       sendAppendEntries(state, peer, progress, request);
     }
     const usable = Math.min(state.commitIndex, heartbeatIndex(state, progress));
     if (!progress.paused && progress.inflight === 0 && progress.sentCommit < usable) {
-      sendAppendEntries(state, peer, progress, heartbeat(state, progress));
+      sendAppendEntries(state, peer, progress, heartbeat(state, leader, progress));
     }
   }
 }
@@ -145,6 +144,7 @@ export function handleAppendEntriesReply<C>(
   const settled = progress.settled(request);
   if (reply.term < state.currentTerm) return;
   progress.lastContactTick = state.nowTick;
+  progress.confirmedRound = Math.max(progress.confirmedRound, request.round);
   progress.hasRoom = !reply.diskFull;
   // That it is there is no reason to try again at once what it could not take: a snapshot, or anything at all.
   if (progress.hasRoom && !needsSnapshot(state, progress)) progress.paused = false;
@@ -153,7 +153,8 @@ export function handleAppendEntriesReply<C>(
     progress.lostEntries(lostFrom - 1);
     state.events.push({ kind: "followerLostEntries", followerId: from, matchIndex: lostFrom - 1 });
   } else if (reply.success) {
-    progress.matched(lastIndexOf(request));
+    progress.knownCommit = Math.max(progress.knownCommit, usableCommit(request));
+    noteMatch(state, progress, lastIndexOf(request));
     advanceCommitIndex(state);
   } else if (
     settled === "probe" ||
@@ -201,7 +202,7 @@ function nextIndexAfterConflict<C>(
 export function advanceCommitIndex<C>(state: RaftState<C>): void {
   if (state.role.kind !== "leader") return;
   const { progress } = state.role;
-  const reached = reachedByMajority(state.options.voters, (voter) =>
+  const reached = reachedByMajority(state.configurations.voters, (voter) =>
     voter === state.id ? state.durability.durableIndex : (progress.get(voter)?.matchIndex ?? 0),
   );
   if (reached > state.commitIndex && state.log.termAt(reached) === state.currentTerm) state.commitTo(reached);

@@ -2,6 +2,7 @@
  * The RPCs of Raft (figure 2) as values. A request and its reply belong together: whoever receives a
  * reply is given the request that it answers, so replies carry no echo of it.
  */
+import type { Configuration } from "./configuration.ts";
 import type { SnapshotPosition } from "./snapshot-position.ts";
 import type { Entry, LogIndex, ServerId, Term } from "./entry.ts";
 
@@ -30,6 +31,11 @@ export interface AppendEntries<C> {
   /** Contiguous from prevLogIndex + 1; empty in a heartbeat. */
   readonly entries: readonly Entry<C>[];
   readonly leaderCommit: LogIndex;
+  /**
+   * The leader's latest round of asking whether it still leads (Raft.read) when this was sent. It does not travel:
+   * a reply comes with the request that it answers, and so tells of this round and no later one (L3).
+   */
+  readonly round: number;
 }
 
 export interface AppendEntriesReply {
@@ -60,6 +66,8 @@ export interface InstallSnapshot {
   readonly term: Term;
   readonly leaderId: ServerId;
   readonly snapshot: SnapshotPosition;
+  /** Who belongs to the cluster at that position. It travels in the snapshot, not in the message. */
+  readonly configuration: Configuration;
 }
 
 export interface InstallSnapshotReply {
@@ -69,5 +77,22 @@ export interface InstallSnapshotReply {
   readonly success: boolean;
 }
 
-export type Request<C> = RequestVote | AppendEntries<C> | InstallSnapshot;
-export type Reply = RequestVoteReply | AppendEntriesReply | InstallSnapshotReply;
+/**
+ * The leader makes way for this follower, which has all of its log, and is to stand for election at once
+ * (dissertation §3.10).
+ */
+export interface TimeoutNow {
+  readonly kind: "timeoutNow";
+  readonly term: Term;
+  readonly leaderId: ServerId;
+}
+
+export interface TimeoutNowReply {
+  readonly kind: "timeoutNowReply";
+  readonly term: Term;
+  /** It will stand for election, unless it has reason not to by then. */
+  readonly success: boolean;
+}
+
+export type Request<C> = RequestVote | AppendEntries<C> | InstallSnapshot | TimeoutNow;
+export type Reply = RequestVoteReply | AppendEntriesReply | InstallSnapshotReply | TimeoutNowReply;

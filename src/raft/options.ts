@@ -4,8 +4,6 @@ import type { ServerId } from "./entry.ts";
 /** What the core is told once. Times are in ticks, whose length only the driver knows. */
 export interface RaftOptions {
   readonly id: ServerId;
-  /** All voters, `id` among them. */
-  readonly voters: readonly ServerId[];
   /** Election timeouts are drawn from min..max, both included (Raft §5.2, §9.3). */
   readonly electionTimeoutMinTicks: number;
   readonly electionTimeoutMaxTicks: number;
@@ -23,8 +21,6 @@ export interface RaftOptions {
 
 export function checkOptions(options: RaftOptions): void {
   const { electionTimeoutMinTicks: min, electionTimeoutMaxTicks: max } = options;
-  assert(options.voters.includes(options.id), `server ${options.id} is not one of the voters`);
-  assert(new Set(options.voters).size === options.voters.length, "a voter is listed twice");
   assert(
     options.heartbeatTicks >= 1 && options.heartbeatTicks < min,
     "heartbeats must come within a timeout",

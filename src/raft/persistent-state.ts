@@ -1,3 +1,4 @@
+import type { Configuration } from "./configuration.ts";
 import type { Entry } from "./entry.ts";
 import type { HardState } from "./hard-state.ts";
 import type { SnapshotPosition } from "./snapshot-position.ts";
@@ -13,4 +14,6 @@ export interface PersistentState<C> {
   };
   /** Of the newest snapshot; ORIGIN: there is none. */
   readonly snapshot: SnapshotPosition;
+  /** As of that snapshot; without one, what the server was created with. */
+  readonly configuration: Configuration;
 }

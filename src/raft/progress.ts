@@ -1,4 +1,5 @@
 import { assert } from "../base/assert.ts";
+import { CatchUp } from "./catch-up.ts";
 import type { LogIndex } from "./entry.ts";
 import type { AppendEntries, AppendEntriesReply, InstallSnapshot } from "./message.ts";
 
@@ -30,14 +31,20 @@ export class Progress<C> {
   paused = false;
   /** The largest commit index this follower has been told, as far as it could use it. */
   sentCommit: LogIndex = 0;
-  /** Tick of the last answer in this term; it starts with the leadership. */
+  /** It knows this to be committed, in this term; 0: nothing yet. */
+  knownCommit: LogIndex = 0;
+  /** Tick of the last answer in this term; it starts with the leadership. -Infinity: it has never answered. */
   lastContactTick: number;
+  /** The latest round of reads (ReadRounds) that it has answered in this term; 0: none. */
+  confirmedRound = 0;
+  readonly catchUp: CatchUp;
   /** Whether its disk had room when it last answered; false before it has answered. */
   hasRoom = false;
 
   constructor(nextIndex: LogIndex, nowTick: number) {
     this.nextIndex = nextIndex;
     this.lastContactTick = nowTick;
+    this.catchUp = new CatchUp(nextIndex - 1, nowTick);
   }
 
   /** AppendEntries with entries under way. */

@@ -10,8 +10,16 @@
  * Version)", cited as "Raft"; Ongaro, "Consensus: Bridging Theory and Practice", as "dissertation".
  */
 import { assert, unreachable } from "../base/assert.ts";
-import type { Batch, RpcId } from "./batch.ts";
-import { announceCandidacy, handleRequestVote, handleRequestVoteReply, tickElection } from "./election.ts";
+import type { Batch, ReadId, RpcId } from "./batch.ts";
+import type { Configuration, ConfigurationChange } from "./configuration.ts";
+import { isHeard } from "./contact.ts";
+import {
+  announceCandidacy,
+  handleRequestVote,
+  handleRequestVoteReply,
+  handleTimeoutNow,
+  tickElection,
+} from "./election.ts";
 import type { Entry, LogIndex, Payload, ServerId, Term } from "./entry.ts";
 import { handleAppendEntries } from "./following.ts";
 import {
@@ -22,10 +30,12 @@ import {
   sendHeartbeats,
   tickLeader,
 } from "./leadership.ts";
+import { changeConfiguration, type ChangeResult, isCaughtUp } from "./membership.ts";
 import type { Reply, Request } from "./message.ts";
 import { checkOptions, type RaftOptions } from "./options.ts";
 import type { PersistentState } from "./persistent-state.ts";
-import type { Role } from "./role.ts";
+import { read, type ReadResult, serveReads } from "./reading.ts";
+import type { Leader, Role } from "./role.ts";
 import type { SnapshotPosition } from "./snapshot-position.ts";
 import {
   compact,
@@ -34,13 +44,32 @@ import {
   handleInstallSnapshotReply,
 } from "./snapshotting.ts";
 import { RaftState } from "./state.ts";
+import {
+  continueTransfer,
+  handleTimeoutNowReply,
+  transferLeadership,
+  type TransferResult,
+} from "./transfer.ts";
 
 /** What became of a proposal. Accepted is not committed: it is when it comes back in `committed`. */
 export type ProposeResult =
   | { readonly kind: "accepted"; readonly index: LogIndex; readonly term: Term }
   | { readonly kind: "notLeader"; readonly leaderId: ServerId | null }
   /** It leads, and there is no room for anything more on its disk. */
-  | { readonly kind: "diskFull" };
+  | { readonly kind: "diskFull" }
+  /** It leads, and is handing over to `to`, soon or not at all. Nothing was done. */
+  | { readonly kind: "transferring"; readonly to: ServerId };
+
+/** What a leader knows of another member. */
+export interface FollowerStatus {
+  readonly id: ServerId;
+  /** Known to be on it, durably; 0: nothing yet. */
+  readonly matchIndex: LogIndex;
+  /** It lacks no more than comes within an election timeout (dissertation §4.2.1). */
+  readonly caughtUp: boolean;
+  /** It has answered within an election timeout. */
+  readonly heard: boolean;
+}
 
 /** What the outside may know of a server's state at one moment. */
 export interface RaftStatus {
@@ -61,6 +90,14 @@ export interface RaftStatus {
   readonly diskFull: boolean;
   /** It was made anew and has no say in elections, or would have none after a crash (HardState). */
   readonly abstains: boolean;
+  /** The latest that its log holds, committed or not; empty: it waits to be added to a cluster. */
+  readonly configuration: Configuration;
+  /** Where in the log that stands; 0: it is what the server was created with. */
+  readonly configurationIndex: LogIndex;
+  /** Whom a leader hands over to; null: nobody. */
+  readonly transferTo: ServerId | null;
+  /** Of a leader: every other member, ascending; null for everyone else. */
+  readonly followers: readonly FollowerStatus[] | null;
 }
 
 export class Raft<C> {
@@ -100,6 +137,8 @@ export class Raft<C> {
         return handleAppendEntries(this.#state, rpc, request);
       case "installSnapshot":
         return handleInstallSnapshot(this.#state, rpc, request);
+      case "timeoutNow":
+        return handleTimeoutNow(this.#state, rpc, request);
       default:
         return unreachable(request);
     }
@@ -111,6 +150,8 @@ export class Raft<C> {
       handleRequestVoteReply(this.#state, from, request, reply);
     } else if (request.kind === "appendEntries" && reply.kind === "appendEntriesReply") {
       handleAppendEntriesReply(this.#state, from, request, reply);
+    } else if (request.kind === "timeoutNow" && reply.kind === "timeoutNowReply") {
+      handleTimeoutNowReply(this.#state, from, request, reply);
     } else {
       const matching = request.kind === "installSnapshot" && reply.kind === "installSnapshotReply";
       assert(matching, "a reply of another kind");
@@ -129,8 +170,30 @@ export class Raft<C> {
     const state = this.#state;
     if (state.role.kind !== "leader") return { kind: "notLeader", leaderId: state.leaderId };
     if (state.diskFull) return { kind: "diskFull" };
+    if (state.role.transfer !== null) return { kind: "transferring", to: state.role.transfer.to };
     state.append([command]);
     return { kind: "accepted", index: state.log.lastIndex, term: state.currentTerm };
+  }
+
+  /**
+   * Adds, promotes or removes a member (dissertation chapter 4). Accepted is in effect, and not yet committed: it is
+   * when the entry comes back in `committed`.
+   */
+  changeConfiguration(change: ConfigurationChange): ChangeResult {
+    return changeConfiguration(this.#state, change);
+  }
+
+  /**
+   * Asks for an index that a linearizable read must have applied (dissertation §6.4). What becomes of it is in
+   * `reads` of some later batch, perhaps of the next one.
+   */
+  read(id: ReadId): ReadResult {
+    return read(this.#state, id);
+  }
+
+  /** Makes way for `to`; null: for whoever has most of the log (dissertation §3.10). Success is a later term's leader. */
+  transferLeadership(to: ServerId | null): TransferResult {
+    return transferLeadership(this.#state, to);
   }
 
   /** All groups up to `sequence` are durable. */
@@ -163,16 +226,17 @@ export class Raft<C> {
 
   takeBatch(): Batch<C> {
     const state = this.#state;
-    if (state.role.kind === "leader") replicate(state, state.role);
+    if (state.role.kind === "leader") lead(state, state.role);
     state.endAbstention();
-    const { requests, replies, events, toInstall: install } = state;
+    const { requests, replies, reads, events, toInstall: install } = state;
     state.requests = [];
     state.replies = [];
+    state.reads = [];
     state.events = [];
     state.toInstall = null;
     if (install !== null) this.#handedOut = install.index;
     const persist = state.durability.take();
-    return { requests, replies, events, persist, install, committed: this.#takeCommitted() };
+    return { requests, replies, events, persist, install, reads, committed: this.#takeCommitted() };
   }
 
   #takeCommitted(): readonly Entry<C>[] {
@@ -199,9 +263,14 @@ export class Raft<C> {
     return this.#state.log.entryAt(index);
   }
 
+  /** Who belongs to the cluster as of the entry at `index`, which is at or above the newest snapshot's. */
+  configurationAt(index: LogIndex): Configuration {
+    return this.#state.configurations.at(index);
+  }
+
   status(): RaftStatus {
     const { id, role, currentTerm, votedFor, leaderId, commitIndex, log, durability } = this.#state;
-    const { snapshot, diskFull, votesForGood } = this.#state;
+    const { snapshot, diskFull, votesForGood, configurations } = this.#state;
     return {
       id,
       role: role.kind,
@@ -216,6 +285,26 @@ export class Raft<C> {
       snapshotIndex: snapshot.index,
       diskFull,
       abstains: !votesForGood,
+      configuration: configurations.latest,
+      configurationIndex: configurations.latestIndex,
+      transferTo: role.kind === "leader" ? (role.transfer?.to ?? null) : null,
+      followers: role.kind === "leader" ? followersOf(this.#state, role) : null,
     };
   }
+}
+
+/** What a leader does once a turn. */
+function lead<C>(state: RaftState<C>, leader: Leader<C>): void {
+  serveReads(state, leader);
+  replicate(state, leader);
+  continueTransfer(state, leader);
+}
+
+function followersOf<C>(state: RaftState<C>, leader: Leader<C>): readonly FollowerStatus[] {
+  return [...leader.progress]
+    .map(([id, progress]) => {
+      const caughtUp = isCaughtUp(state, progress);
+      return { id, matchIndex: progress.matchIndex, caughtUp, heard: isHeard(state, progress) };
+    })
+    .toSorted((a, b) => a.id - b.id);
 }

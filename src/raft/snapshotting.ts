@@ -39,7 +39,8 @@ export function needsSnapshot<C>(state: RaftState<C>, { nextIndex }: Progress<C>
 
 export function sendSnapshot<C>(state: RaftState<C>, to: ServerId, progress: Progress<C>): void {
   const { currentTerm: term, id: leaderId, snapshot } = state;
-  const request: InstallSnapshot = { kind: "installSnapshot", term, leaderId, snapshot };
+  const configuration = state.configurations.at(snapshot.index);
+  const request: InstallSnapshot = { kind: "installSnapshot", term, leaderId, snapshot, configuration };
   progress.sentSnapshot(request);
   state.send(to, request);
 }
@@ -55,7 +56,7 @@ export function handleInstallSnapshot<C>(state: RaftState<C>, rpc: RpcId, reques
   }
   if (snapshot.index > state.commitIndex) {
     if (state.log.matches(snapshot)) state.commitTo(snapshot.index);
-    else state.install(snapshot);
+    else state.install(snapshot, request.configuration);
   }
   state.replyWhenDurable(rpc, reply, snapshot.index);
 }
@@ -71,8 +72,14 @@ export function handleInstallSnapshotReply<C>(
   const wasAwaited = progress.settledSnapshot(request);
   if (reply.term < state.currentTerm) return;
   progress.lastContactTick = state.nowTick;
-  if (reply.success) progress.matched(request.snapshot.index);
+  if (reply.success) noteMatch(state, progress, request.snapshot.index);
   else if (wasAwaited) progress.paused = true;
+}
+
+/** The follower holds the log up to `index`, durably. */
+export function noteMatch<C>(state: RaftState<C>, progress: Progress<C>, index: LogIndex): void {
+  progress.matched(index);
+  progress.catchUp.advance(progress.matchIndex, state.log.lastIndex, state.nowTick);
 }
 
 export function handleInstallSnapshotLost<C>(

@@ -1,5 +1,7 @@
 import { assert, unreachable } from "../base/assert.ts";
-import type { OutgoingReply, OutgoingRequest, RpcId } from "./batch.ts";
+import type { OutgoingReply, OutgoingRequest, ReadOutcome, RpcId } from "./batch.ts";
+import type { Configuration } from "./configuration.ts";
+import { ConfigurationHistory } from "./configuration-history.ts";
 import { Durability } from "./durability.ts";
 import type { Entry, LogIndex, Payload, ServerId, Term } from "./entry.ts";
 import type { RaftEvent, StepDownReason } from "./event.ts";
@@ -31,11 +33,12 @@ export class RaftState<C> {
   readonly options: RaftOptions;
   readonly log: Log<C>;
   readonly durability: Durability<C>;
-  readonly peers: readonly ServerId[];
+  readonly configurations: ConfigurationHistory;
 
   #currentTerm: Term;
   #votedFor: ServerId | null;
   #abstainsThrough: Term;
+  #abstainsTo: LogIndex;
   /** The group that says that this server votes again; 0: it has never been made anew, or did so before it started. */
   #votesAgainSequence = 0;
   #snapshot: SnapshotPosition;
@@ -51,19 +54,22 @@ export class RaftState<C> {
 
   requests: OutgoingRequest<C>[] = [];
   replies: OutgoingReply[] = [];
+  reads: ReadOutcome[] = [];
   events: RaftEvent[] = [];
   /** What the state machine is to become, if anything (Batch.install). */
   toInstall: SnapshotPosition | null = null;
   #held: HeldReply[] = [];
 
-  constructor(options: RaftOptions, { hardState, log, snapshot }: PersistentState<C>) {
+  constructor(options: RaftOptions, recovered: PersistentState<C>) {
+    const { hardState, log, snapshot } = recovered;
     this.options = options;
     this.log = new Log(log.base, log.entries);
     this.durability = new Durability(this.log.lastIndex);
-    this.peers = options.voters.filter((voter) => voter !== options.id);
+    this.configurations = new ConfigurationHistory(recovered);
     this.#currentTerm = hardState.currentTerm;
     this.#votedFor = hardState.votedFor;
     this.#abstainsThrough = hardState.abstainsThrough;
+    this.#abstainsTo = hardState.abstainsTo ?? 0;
     this.#snapshot = snapshot;
     this.#commitIndex = snapshot.index;
     assert(this.log.lastTerm <= this.#currentTerm, "the log is ahead of the saved term");
@@ -78,6 +84,14 @@ export class RaftState<C> {
   get id(): ServerId {
     return this.options.id;
   }
+  /** Every other member of the latest configuration. */
+  get peers(): readonly ServerId[] {
+    return this.configurations.latest.map(({ id }) => id).filter((id) => id !== this.id);
+  }
+  /** Of the latest configuration. */
+  get isVoter(): boolean {
+    return this.configurations.voters.includes(this.id);
+  }
   get currentTerm(): Term {
     return this.#currentTerm;
   }
@@ -91,9 +105,9 @@ export class RaftState<C> {
   get snapshot(): SnapshotPosition {
     return this.#snapshot;
   }
-  /** This server lost its disk and has not caught up since: it has no say in elections (HardState). */
+  /** This server lost its disk, or is new, and has not caught up since: it has no say in elections (HardState). */
   get abstains(): boolean {
-    return this.#abstainsThrough > 0;
+    return this.#abstainsThrough > 0 || this.#abstainsTo > 0;
   }
   /** It has a say in elections, and a crash would not take it away. */
   get votesForGood(): boolean {
@@ -152,11 +166,14 @@ export class RaftState<C> {
     this.#saveHardState();
   }
 
-  /** An entry of a later term than those it forgot is committed and durable here: it votes again (HardState). */
+  /** What it may have forgotten is committed and durable here: it votes again (HardState). */
   endAbstention(): void {
-    const term = this.log.termAt(Math.min(this.#commitIndex, this.durability.durableIndex));
+    const index = Math.min(this.#commitIndex, this.durability.durableIndex);
+    const term = this.log.termAt(index);
     if (!this.abstains || term === null || term <= this.#abstainsThrough) return;
+    if (index < this.#abstainsTo) return;
     this.#abstainsThrough = 0;
+    this.#abstainsTo = 0;
     this.#saveHardState();
     this.#votesAgainSequence = this.durability.sequenceFor(0);
     this.events.push({ kind: "votesAgain", term: this.#currentTerm });
@@ -167,6 +184,7 @@ export class RaftState<C> {
       currentTerm: this.#currentTerm,
       votedFor: this.#votedFor,
       abstainsThrough: this.#abstainsThrough,
+      ...(this.#abstainsTo === 0 ? {} : { abstainsTo: this.#abstainsTo }),
     });
   }
 
@@ -174,7 +192,10 @@ export class RaftState<C> {
   stepDown(term: Term, reason: StepDownReason): void {
     if (term > this.#currentTerm) this.enterTerm(term);
     // A leader's election timer stands still; everyone else's goes on (a mere higher term is no sign of life).
-    if (this.role.kind === "leader") this.resetElectionTimer();
+    if (this.role.kind === "leader") {
+      this.resetElectionTimer();
+      this.reads.push(...this.role.reads.abandon());
+    }
     this.role = { kind: "follower", leaderId: null };
     this.events.push({ kind: "becameFollower", term: this.#currentTerm, reason });
   }
@@ -190,6 +211,7 @@ export class RaftState<C> {
     if (entries.length === 0) return;
     this.log.append(entries);
     this.durability.append({ kind: "append", entries });
+    this.#changeConfiguration(() => this.configurations.append(entries));
   }
 
   truncate(from: LogIndex): void {
@@ -198,6 +220,7 @@ export class RaftState<C> {
     this.events.push({ kind: "truncated", from, lastIndex: this.log.lastIndex });
     this.log.truncate(from);
     this.durability.truncate(from);
+    this.#changeConfiguration(() => this.configurations.truncate(from));
   }
 
   commitTo(index: LogIndex): void {
@@ -210,11 +233,12 @@ export class RaftState<C> {
     this.#snapshot = snapshot;
     this.log.compact(through);
     this.durability.compact(snapshot, through);
+    this.configurations.compact(snapshot.index);
     this.events.push({ kind: "compacted", through, snapshotIndex: snapshot.index });
   }
 
   /** A leader's snapshot takes the place of the state and the whole log. */
-  install(snapshot: SnapshotPosition): void {
+  install(snapshot: SnapshotPosition, configuration: Configuration): void {
     assert(
       snapshot.index > this.#commitIndex,
       `snapshot ${snapshot.index} goes back behind ${this.#commitIndex}`,
@@ -226,6 +250,14 @@ export class RaftState<C> {
     this.#commitIndex = snapshot.index;
     this.toInstall = snapshot;
     this.events.push({ kind: "installed", ...snapshot });
+    this.#changeConfiguration(() => this.configurations.reset(snapshot.index, configuration));
+  }
+
+  #changeConfiguration(change: () => void): void {
+    const before = this.configurations.latest;
+    change();
+    const { latest: configuration, latestIndex: index } = this.configurations;
+    if (configuration !== before) this.events.push({ kind: "configurationChanged", index, configuration });
   }
 
   send(to: ServerId, request: Request<C>): void {
@@ -266,6 +298,7 @@ export class RaftState<C> {
       case "appendEntriesReply":
         return { kind, term, success: false, conflict: null, diskFull: this.diskFull };
       case "installSnapshotReply":
+      case "timeoutNowReply":
         return { kind, term, success: false };
       default:
         return unreachable(kind);

@@ -5,12 +5,20 @@
  * server and between all servers run.
  */
 import { assert, defined } from "../../src/base/assert.ts";
-import type { RpcId } from "../../src/raft/batch.ts";
+import type { ReadId, RpcId } from "../../src/raft/batch.ts";
+import {
+  type Configuration,
+  type ConfigurationChange,
+  isSameConfiguration,
+  memberOf,
+} from "../../src/raft/configuration.ts";
 import type { LogIndex, ServerId, Term } from "../../src/raft/entry.ts";
-import { hardStateAfterLoss } from "../../src/raft/hard-state.ts";
+import { hardStateAfterLoss, hardStateOfJoiner } from "../../src/raft/hard-state.ts";
+import type { ChangeResult } from "../../src/raft/membership.ts";
 import type { Reply, Request } from "../../src/raft/message.ts";
 import type { RaftOptions } from "../../src/raft/options.ts";
 import type { Raft } from "../../src/raft/raft.ts";
+import type { TransferResult } from "../../src/raft/transfer.ts";
 import { type ServerSpec, TestServer } from "./harness.ts";
 import { SeededRandom } from "./random.ts";
 import { SafetyChecker } from "./safety-checker.ts";
@@ -40,7 +48,7 @@ interface ClusterSpec {
 }
 
 export class Cluster {
-  readonly servers: readonly TestServer[];
+  readonly servers: TestServer[];
   readonly checker = new SafetyChecker();
   readonly random: SeededRandom;
   /** Under way, oldest first. */
@@ -48,15 +56,15 @@ export class Cluster {
   readonly #down = new Set<ServerId>();
   readonly #cutLinks = new Set<string>();
   /** What each server has been asked and has not answered. */
-  readonly #asked: readonly Map<RpcId, Call>[];
+  readonly #asked: Map<RpcId, Call>[];
+  readonly #options: Partial<RaftOptions>;
 
   constructor({ size, seed = 1, options = {}, servers = [] }: ClusterSpec) {
     this.random = new SeededRandom(seed);
     const voters = Array.from({ length: size }, (_, id) => id);
     const randomInt = (min: number, max: number) => this.random.int(min, max);
-    this.servers = voters.map(
-      (id) => new TestServer({ id, voters, ...servers[id], options: { randomInt, ...options } }),
-    );
+    this.#options = { randomInt, ...options };
+    this.servers = voters.map((id) => new TestServer({ id, voters, ...servers[id], options: this.#options }));
     this.#asked = voters.map(() => new Map());
   }
 
@@ -163,6 +171,26 @@ export class Cluster {
     return accepted;
   }
 
+  change(id: ServerId, change: ConfigurationChange): ChangeResult {
+    let result: ChangeResult = { kind: "notLeader", leaderId: null };
+    this.act(id, (server) => void (result = server.change(change)));
+    return result;
+  }
+
+  transfer(id: ServerId, to: ServerId | null = null): TransferResult {
+    let result: TransferResult = { kind: "notLeader", leaderId: null };
+    this.act(id, (server) => void (result = server.transfer(to)));
+    return result;
+  }
+
+  /** It must see whatever any server has handed out by now; null when the server does not lead. */
+  read(id: ServerId): ReadId | null {
+    let read: ReadId | null = null;
+    const floor = this.checker.committed.length;
+    this.act(id, (server) => void (read = server.read(floor)));
+    return read;
+  }
+
   persist(id: ServerId, count?: number): void {
     this.act(id, (server) => server.persist(count));
   }
@@ -182,15 +210,57 @@ export class Cluster {
     this.act(id, (server) => server.makeRoom());
   }
 
-  /** A server that is down loses its disk and is made anew; the last term that it abstains for. */
+  /**
+   * A server that is down loses its disk and is made anew; the last term that it abstains for. All other members go by
+   * the same configuration, which thus cannot be undone any more.
+   */
   replaceDisk(id: ServerId): Term {
     assert(this.#down.has(id), `server ${id} is up`);
+    const configuration = defined(this.configurationWithout(id), "one configuration on all others");
+    const hardState = hardStateAfterLoss(this.#highestTerm(id), id);
+    this.server(id).disk.replace(hardState, configuration);
+    return hardState.abstainsThrough;
+  }
+
+  /** The one that all its other members go by, and `id` belongs to; null: there is none, or they differ. */
+  configurationWithout(id: ServerId): Configuration | null {
+    const others = this.servers.filter((server) => server.id !== id);
+    for (const { status } of others) {
+      const { configuration } = status;
+      const has = (server: TestServer): boolean => memberOf(configuration, server.id) !== null;
+      const agree = others
+        .filter(has)
+        .every((other) => isSameConfiguration(other.status.configuration, configuration));
+      if (agree && memberOf(configuration, id) !== null && configuration.length > 1) return configuration;
+    }
+    return null;
+  }
+
+  /**
+   * A server that waits to be added: a new one, or one that was removed and has lost all that it had. It has asked
+   * `leader`.
+   */
+  join(id: ServerId, leader: TestServer): void {
+    const { currentTerm: term, commitIndex, noopIndex } = leader.status;
+    const hardState = hardStateOfJoiner(term, id, Math.max(commitIndex, noopIndex ?? 0));
+    this.checker.joined(id, term);
+    if (id < this.servers.length) {
+      if (!this.#down.has(id)) this.crash(id);
+      this.server(id).disk.replace(hardState, []);
+      this.restart(id);
+      return;
+    }
+    assert(id === this.servers.length, `the next new server is ${this.servers.length}`);
+    this.servers.push(new TestServer({ id, configuration: [], hardState, options: this.#options }));
+    this.#asked.push(new Map());
+  }
+
+  /** Of all but `id`. */
+  #highestTerm(id: ServerId): Term {
     const terms = this.servers
       .filter((server) => server.id !== id)
       .map(({ status, disk }) => Math.max(status.currentTerm, disk.hardState.currentTerm));
-    const hardState = hardStateAfterLoss(Math.max(...terms), id);
-    this.server(id).disk.replace(hardState);
-    return hardState.abstainsThrough;
+    return Math.max(...terms);
   }
 
   crash(id: ServerId): void {

@@ -181,6 +181,7 @@ describe("durability against a dumb double", () => {
           hardState: hardState(0),
           log: { base: ORIGIN, entries: [] },
           snapshot: ORIGIN,
+          configuration: [],
         });
         const log: Entry<string>[] = [];
         for (const [kind, amount] of steps) {

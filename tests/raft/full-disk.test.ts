@@ -8,13 +8,11 @@ import {
   installReply,
   installSnapshot,
   logOf,
-  refused,
+  noRoom,
   requestVote,
   shapeOf,
   voteReply,
 } from "./raft-values.ts";
-
-const noRoom = (term: number) => ({ ...refused(term), diskFull: true });
 
 /** Ticks; those of its followers that are here answer, with room or without. */
 function tickWith(leader: TestServer, ticks: number, room: Readonly<Record<number, boolean>>): void {
@@ -112,14 +110,21 @@ describe("P6: a server whose disk is full", () => {
 });
 
 describe("P6: a leader whose disk is full", () => {
-  test("P6: makes way when others with room, heard since it leads, are a majority", () => {
+  test("P6, dissertation §3.10: makes way when others with room, heard since it leads, are a majority", () => {
     const leader = new TestServer({ voters: [0, 1, 2, 3, 4] }).elect();
     leader.acceptAll(1, 2);
     leader.fillDisk();
     tickWith(leader, 9, { 1: true, 2: true, 3: false });
     expect(leader.status.role).toBe("leader");
     tickWith(leader, 4, { 1: true, 2: true, 3: true });
-    expect(leader.events.at(-1)).toEqual({ kind: "becameFollower", term: 1, reason: "diskFull" });
+    expect(leader.events.at(-1)).toEqual({ kind: "transferStarted", term: 1, to: 1 });
+    expect(leader.status).toMatchObject({ role: "leader", transferTo: 1 });
+    // Whoever it asks may have reason not to take over: then any of the others may.
+    tickWith(leader, 20, { 1: true, 2: true, 3: true });
+    expect(leader.events.slice(-2)).toEqual([
+      { kind: "transferFailed", term: 1, to: 1 },
+      { kind: "becameFollower", term: 1, reason: "diskFull" },
+    ]);
   });
 
   test("P6: leads on while the others are full as well, or are not heard", () => {

@@ -4,15 +4,22 @@
  * one server are checked, and that nothing which left claims more than the disk holds.
  */
 import { assert, defined, unreachable } from "../../src/base/assert.ts";
-import type { Batch, OutgoingReply, OutgoingRequest, RpcId } from "../../src/raft/batch.ts";
+import type { Batch, OutgoingReply, OutgoingRequest, ReadId, RpcId } from "../../src/raft/batch.ts";
+import {
+  type Configuration,
+  type ConfigurationChange,
+  initialConfiguration,
+} from "../../src/raft/configuration.ts";
 import type { Entry, LogIndex, ServerId, Term } from "../../src/raft/entry.ts";
 import type { RaftEvent } from "../../src/raft/event.ts";
 import type { HardState } from "../../src/raft/hard-state.ts";
 import { stateViolations, stepViolations } from "../../src/raft/invariants.ts";
+import type { ChangeResult } from "../../src/raft/membership.ts";
 import type { Reply, Request } from "../../src/raft/message.ts";
 import type { RaftOptions } from "../../src/raft/options.ts";
 import { Raft, type RaftStatus } from "../../src/raft/raft.ts";
 import { ORIGIN, type SnapshotPosition } from "../../src/raft/snapshot-position.ts";
+import type { TransferResult } from "../../src/raft/transfer.ts";
 import { accepted, command, installReply, testOptions, voteReply } from "./raft-values.ts";
 import type { SeededRandom } from "./random.ts";
 import { TestDisk } from "./test-disk.ts";
@@ -21,6 +28,8 @@ import { TestDisk } from "./test-disk.ts";
 export interface ServerSpec {
   readonly id?: ServerId;
   readonly voters?: readonly ServerId[];
+  /** Instead of `voters`; as of `base`. */
+  readonly configuration?: Configuration;
   /** Its snapshot, where the log begins; what `log` holds follows it. */
   readonly base?: SnapshotPosition;
   readonly log?: readonly Entry<string>[];
@@ -43,19 +52,25 @@ export class TestServer {
   /** What it has handed out since it started. */
   committed: Entry<string>[] = [];
   batches: Batch<string>[] = [];
+  /** What became of its reads. */
+  readonly readIndices = new Map<ReadId, LogIndex | null>();
 
   readonly #options: RaftOptions;
   #raft: Raft<string>;
   #requests = new Map<RpcId, Request<string>>();
   #nextRpc = 1;
+  /** Reads that wait, with what each must at least see. */
+  #reads = new Map<ReadId, LogIndex>();
+  #nextRead = 1;
 
   constructor(spec: ServerSpec = {}) {
     const { id = 0, voters = [0, 1, 2], log = [], votedFor = null, base = ORIGIN } = spec;
     this.id = id;
-    this.#options = { ...testOptions(id, voters), ...spec.options };
+    this.#options = { ...testOptions(id), ...spec.options };
     const currentTerm = spec.term ?? log.at(-1)?.term ?? base.term;
     const hardState = spec.hardState ?? { currentTerm, votedFor, abstainsThrough: 0 };
-    this.disk = new TestDisk({ hardState, log: { base, entries: log }, snapshot: base });
+    const configuration = spec.configuration ?? initialConfiguration(voters);
+    this.disk = new TestDisk({ hardState, log: { base, entries: log }, snapshot: base, configuration });
     this.appliedIndex = base.index;
     this.#raft = this.#start();
   }
@@ -98,6 +113,8 @@ export class TestServer {
       ...stepViolations(before, after),
     ];
     assert(violation === undefined, `server ${this.id}: ${violation}`);
+    const answered = after.role === "leader" || this.#reads.size === 0;
+    assert(answered, `server ${this.id}: a ${after.role} keeps reads waiting`);
     return result;
   }
 
@@ -114,6 +131,9 @@ export class TestServer {
     const rpc = this.#nextRpc;
     this.#nextRpc += 1;
     this.#requests.set(rpc, request);
+    if (request.kind === "installSnapshot") {
+      this.disk.received.set(request.snapshot.index, request.configuration);
+    }
     raft.handleRequest(rpc, request);
     return rpc;
   }
@@ -136,6 +156,28 @@ export class TestServer {
   /** Proposes in one turn; false when it does not lead. */
   propose(...commands: readonly string[]): boolean {
     return this.turn((raft) => commands.every((text) => raft.propose(command(text)).kind === "accepted"));
+  }
+
+  change(change: ConfigurationChange): ChangeResult {
+    return this.turn((raft) => raft.changeConfiguration(change));
+  }
+
+  transfer(to: ServerId | null = null): TransferResult {
+    return this.turn((raft) => raft.transferLeadership(to));
+  }
+
+  /**
+   * Asks for a read that must see the log at least up to `floor` (what this server knows to be committed, by default):
+   * its number in readIndices, or null when it does not lead.
+   */
+  read(floor: LogIndex = this.status.commitIndex): ReadId | null {
+    const read = this.#nextRead;
+    this.#nextRead += 1;
+    return this.turn((raft) => {
+      if (raft.read(read).kind !== "accepted") return null;
+      this.#reads.set(read, floor);
+      return read;
+    });
   }
 
   /** A snapshot of its state at `index` (now, by default) is finished; entries up to `through` may go. */
@@ -217,6 +259,7 @@ export class TestServer {
     this.committed = [];
     this.appliedIndex = this.disk.snapshot.index;
     this.#requests = new Map();
+    this.#reads = new Map();
     this.#raft = this.#start();
   }
 
@@ -234,6 +277,13 @@ export class TestServer {
     for (const outgoing of batch.replies) {
       this.#checkReply(outgoing);
       this.replies.set(outgoing.rpc, outgoing.reply);
+    }
+    for (const { read, readIndex } of batch.reads) {
+      const floor = defined(this.#reads.get(read), `read ${read}, which waits no more`);
+      this.#reads.delete(read);
+      this.readIndices.set(read, readIndex);
+      const fresh = readIndex === null || readIndex >= floor;
+      assert(fresh, `server ${this.id}: a stale read at ${readIndex}, after ${floor} was committed`);
     }
     if (batch.persist !== null) this.disk.write(batch.persist);
     if (batch.install !== null) {
@@ -269,6 +319,7 @@ export class TestServer {
       if (reply.voteGranted) this.#checkVote(request.term, request.candidateId);
       return;
     }
+    if (request.kind === "timeoutNow") return;
     assert(reply.kind === `${request.kind}Reply` && reply.kind !== "requestVoteReply", "answers match");
     if (!reply.success) return;
     for (const position of claimedBy(request)) {
@@ -279,7 +330,9 @@ export class TestServer {
 }
 
 /** What a success says to be durable on the follower. */
-function claimedBy(request: Exclude<Request<string>, { kind: "requestVote" }>): readonly SnapshotPosition[] {
+function claimedBy(
+  request: Exclude<Request<string>, { kind: "requestVote" | "timeoutNow" }>,
+): readonly SnapshotPosition[] {
   switch (request.kind) {
     case "appendEntries":
       return [{ index: request.prevLogIndex, term: request.prevLogTerm }, ...request.entries];

@@ -147,7 +147,7 @@ describe("partitions", () => {
       expect(cluster.checker.leaderCount).toBe(leaders);
       expect(cluster.leader?.status.role).toBe("leader");
     }
-  });
+  }, 60_000);
 });
 
 /**

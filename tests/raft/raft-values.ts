@@ -1,4 +1,5 @@
 import type { OutgoingRequest } from "../../src/raft/batch.ts";
+import { type Configuration, initialConfiguration } from "../../src/raft/configuration.ts";
 import type { Entry, LogIndex, Payload, ServerId, Term } from "../../src/raft/entry.ts";
 import type { HardState } from "../../src/raft/hard-state.ts";
 import type {
@@ -7,6 +8,7 @@ import type {
   InstallSnapshot,
   InstallSnapshotReply,
   RequestVote,
+  TimeoutNow,
 } from "../../src/raft/message.ts";
 import type { RaftOptions } from "../../src/raft/options.ts";
 
@@ -31,10 +33,9 @@ export function logOf(...terms: readonly Term[]): readonly Entry<string>[] {
 }
 
 /** Timeouts of 10 to 20 ticks, heartbeats every 3; bounds so wide that no test meets them by chance. */
-export function testOptions(id: ServerId, voters: readonly ServerId[]): RaftOptions {
+export function testOptions(id: ServerId): RaftOptions {
   return {
     id,
-    voters,
     electionTimeoutMinTicks: 10,
     electionTimeoutMaxTicks: 20,
     heartbeatTicks: 3,
@@ -84,6 +85,7 @@ export function appendEntries(
     prevLogTerm,
     entries: entriesOf(prevLogIndex, ...(rest.terms ?? [])),
     leaderCommit: rest.leaderCommit ?? 0,
+    round: 0,
   };
 }
 
@@ -102,9 +104,42 @@ export function refused(term: Term, conflict?: Position): AppendEntriesReply {
   };
 }
 
-/** From server 1, unless it says otherwise. */
-export function installSnapshot(term: Term, at: Position, leaderId: ServerId = 1): InstallSnapshot {
-  return { kind: "installSnapshot", term, leaderId, snapshot: { index: at[0], term: at[1] } };
+/** As a server refuses that cannot save what it was sent. */
+export function noRoom(term: Term): AppendEntriesReply {
+  return { ...refused(term), diskFull: true };
+}
+
+/** From server 1 and of the cluster 0, 1, 2, unless it says otherwise. */
+export function installSnapshot(
+  term: Term,
+  at: Position,
+  leaderId: ServerId = 1,
+  configuration: Configuration = initialConfiguration([0, 1, 2]),
+): InstallSnapshot {
+  return {
+    kind: "installSnapshot",
+    term,
+    leaderId,
+    snapshot: { index: at[0], term: at[1] },
+    configuration,
+  };
+}
+
+export function timeoutNow(term: Term, leaderId: ServerId = 1): TimeoutNow {
+  return { kind: "timeoutNow", term, leaderId };
+}
+
+/** Servers without addresses, ascending; those in `nonVoters` do not vote. */
+export function members(voters: readonly ServerId[], nonVoters: readonly ServerId[] = []): Configuration {
+  return initialConfiguration([...voters, ...nonVoters]).map(({ id, address }) => ({
+    id,
+    address,
+    voter: voters.includes(id),
+  }));
+}
+
+export function configurationEntry(index: LogIndex, term: Term, configuration: Configuration): Entry<string> {
+  return { index, term, payload: { kind: "configuration", configuration } };
 }
 
 export function installReply(term: Term, success: boolean): InstallSnapshotReply {

@@ -1,5 +1,6 @@
 import { assert } from "../../src/base/assert.ts";
 import type { Entry, ServerId, Term } from "../../src/raft/entry.ts";
+import { votersOf } from "../../src/raft/configuration.ts";
 import { majority } from "../../src/raft/quorum.ts";
 import type { TestServer } from "./harness.ts";
 
@@ -38,6 +39,7 @@ export class SafetyChecker {
     this.#checkVote(changed);
     this.#checkLogMatching(changed);
     this.#checkStateMachineSafety(changed, servers);
+    this.#checkOpenChanges(changed);
     for (const server of servers) this.#checkLeaderCompleteness(server);
   }
 
@@ -45,6 +47,12 @@ export class SafetyChecker {
   restarted(id: ServerId): void {
     this.#handedOut.delete(id);
     this.#logsSeen.delete(id);
+  }
+
+  /** It is another server than the one that voted under its id before, and was removed. */
+  joined(id: ServerId, term: Term): void {
+    this.restarted(id);
+    this.#votes.delete(`${id} in ${term}`);
   }
 
   /** Election Safety: at most one leader can be elected in a given term. */
@@ -71,6 +79,7 @@ export class SafetyChecker {
     const seen = `${status.firstLogIndex} ${log.length} ${log.at(-1)?.term}`;
     if (this.#logsSeen.get(server.id) === seen) return;
     this.#logsSeen.set(server.id, seen);
+    this.#checkChanges(server);
     let previousTerm = server.termAt(status.firstLogIndex - 1) ?? 0;
     for (const entry of log) {
       const { index, term } = entry;
@@ -110,17 +119,47 @@ export class SafetyChecker {
   #commit(entry: Entry<string>, server: TestServer, servers: readonly TestServer[]): void {
     assert(entry.index === this.committed.length + 1, `entry ${entry.index} is committed before its turn`);
     // A lost disk held what it acknowledged, and its server has no say until others have given it all again.
+    const voters = votersOf(server.status.configuration);
     const durable = servers.filter(
-      ({ disk }) =>
-        disk.hardState.abstainsThrough > 0 ||
-        entry.index <= disk.snapshot.index ||
-        isSame(disk.entryAt(entry.index), entry),
+      ({ id, disk }) =>
+        voters.includes(id) &&
+        (disk.hardState.abstainsThrough > 0 ||
+          entry.index <= disk.snapshot.index ||
+          isSame(disk.entryAt(entry.index), entry)),
     );
     assert(
-      durable.length >= majority(servers.length),
+      durable.length >= majority(voters.length),
       `server ${server.id} commits entry ${entry.index}, which is durable on ${durable.length} servers`,
     );
     this.committed.push({ entry, knownInTerm: server.status.currentTerm });
+  }
+
+  /** One server at a time (dissertation §4.1): configurations that follow each other differ in one vote at most. */
+  #checkChanges({ id, log }: TestServer): void {
+    let before: readonly ServerId[] | null = null;
+    for (const { index, payload } of log) {
+      if (payload.kind !== "configuration") continue;
+      const voters = votersOf(payload.configuration);
+      const known = before ?? voters;
+      const differing = [
+        ...voters.filter((voter) => !known.includes(voter)),
+        ...known.filter((voter) => !voters.includes(voter)),
+      ];
+      assert(
+        differing.length <= 1,
+        `configuration ${index} of server ${id} changes ${differing.length} votes`,
+      );
+      before = voters;
+    }
+  }
+
+  /** A leader that has committed its no-op has one change under way at most (M1, M2). */
+  #checkOpenChanges({ id, status, log }: TestServer): void {
+    const { role, commitIndex, noopIndex, configurationIndex } = status;
+    if (role !== "leader" || commitIndex < (noopIndex ?? Infinity) || configurationIndex <= commitIndex)
+      return;
+    const open = log.filter(({ index, payload }) => index > commitIndex && payload.kind === "configuration");
+    assert(open.length <= 1, `leader ${id} has ${open.length} changes under way`);
   }
 
   /** Leader Completeness: what is committed in a term is in the logs of all later leaders. */
@@ -135,7 +174,8 @@ export class SafetyChecker {
 }
 
 function textOf({ payload }: Entry<string>): string {
-  return payload.kind === "command" ? payload.command : payload.kind;
+  if (payload.kind === "command") return payload.command;
+  return payload.kind === "noop" ? "-" : JSON.stringify(payload.configuration);
 }
 
 function isSame(a: Entry<string> | null | undefined, b: Entry<string>): boolean {

@@ -1,16 +1,21 @@
 /**
  * Random schedules: each seed gives one interleaving of ticks, deliveries, losses, duplicates, crashes in
- * the middle of a write, restarts and cut links, snapshots, full and lost disks, with every check after every
- * step; then all is healed and the cluster must agree. A failure names its seed: run that one with `runSchedule`.
+ * the middle of a write, restarts and cut links, snapshots, full and lost disks, changes of the configuration,
+ * transfers and reads, with every check after every step; then all is healed and the cluster must agree. A failure names its seed: run that one with `runSchedule`.
  */
 import { expect, test } from "bun:test";
 import { assert } from "../../src/base/assert.ts";
+import { memberOf, votersOf } from "../../src/raft/configuration.ts";
+import type { Request } from "../../src/raft/message.ts";
+import { hasMajority } from "../../src/raft/quorum.ts";
 import type { ServerId } from "../../src/raft/entry.ts";
 import { Cluster, type Message } from "./cluster.ts";
 import type { TestServer } from "./harness.ts";
 
 const ELECTION_TIMEOUT_MAX_TICKS = 8;
 const STEPS_PER_SERVER = 400;
+/** Those that come and go included. */
+const MAX_SERVERS = 6;
 
 const OPTIONS = {
   electionTimeoutMinTicks: 4,
@@ -70,12 +75,25 @@ function fillDiskOrMakeRoom(cluster: Cluster, { id, disk }: TestServer): void {
   else if (cluster.random.chance(0.3)) cluster.fillDisk(id);
 }
 
-/** One at a time: what a server abstains for is on the others' disks. */
+/**
+ * One at a time, and of no fewer than three voters: what a server abstains for is on the others' disks. That it was
+ * away is noticed by all, and a change that it made has arrived by then, or never does.
+ */
 function loseDisk(cluster: Cluster, { id }: TestServer): void {
   if (cluster.servers.some(({ disk }) => disk.hardState.abstainsThrough > 0)) return;
+  const configuration = cluster.configurationWithout(id);
+  if (configuration === null || votersOf(configuration).length < 3) return;
   cluster.crash(id);
+  cluster.messages = cluster.messages.filter(({ call }) => call.from !== id || !carriesChange(call.request));
+  for (const server of cluster.up) cluster.tick(server.id, ELECTION_TIMEOUT_MAX_TICKS);
+  if (cluster.configurationWithout(id) === null) return;
   cluster.replaceDisk(id);
   cluster.restart(id);
+}
+
+function carriesChange(request: Request<string>): boolean {
+  if (request.kind !== "appendEntries") return false;
+  return request.entries.some(({ payload }) => payload.kind === "configuration");
 }
 
 function changeLinks(cluster: Cluster, server: TestServer): void {
@@ -85,6 +103,47 @@ function changeLinks(cluster: Cluster, server: TestServer): void {
     return cluster.partition(servers.map(({ id }) => id).filter(() => random.chance(0.5)));
   const peer: ServerId = random.int(0, servers.length - 1);
   return cluster.cut(server.id, peer);
+}
+
+/** Any change at all, sensible or not, mostly asked of the leader. */
+function changeMembers(cluster: Cluster, server: TestServer): void {
+  const { random, servers } = cluster;
+  const leader = random.chance(0.8) ? (cluster.leader ?? server) : server;
+  const { configuration } = leader.status;
+  const waiting = servers.filter(({ id }) => memberOf(configuration, id) === null);
+  const nonVoters = configuration.filter(({ voter }) => !voter);
+  const added = random.pick(waiting);
+  const promoted = random.pick(nonVoters);
+  if (promoted !== null && random.chance(0.6))
+    cluster.change(leader.id, { kind: "promote", id: promoted.id });
+  else if (added !== null && random.chance(0.7)) {
+    cluster.change(leader.id, { kind: "add", id: added.id, address: "" });
+  } else {
+    const removed = random.pick(servers);
+    if (removed !== null) cluster.change(leader.id, { kind: "remove", id: removed.id });
+  }
+}
+
+/**
+ * A new server waits to be added, or one that was removed, with nothing of what it had. It begins in the term of a
+ * leader that has committed its removal, and that is no leader of the past.
+ */
+function join(cluster: Cluster): void {
+  const { servers, leader, random } = cluster;
+  if (leader === null) return;
+  const { configuration, configurationIndex, commitIndex, noopIndex, currentTerm } = leader.status;
+  const present = servers.filter(({ status }) => status.currentTerm <= currentTerm).map(({ id }) => id);
+  if (!hasMajority(votersOf(configuration), new Set(present))) return;
+  if (configurationIndex > commitIndex || commitIndex < (noopIndex ?? Infinity)) return;
+  const removed = servers.filter(({ id }) => memberOf(configuration, id) === null);
+  const id = random.pick(removed)?.id ?? servers.length;
+  if (id < MAX_SERVERS) cluster.join(id, leader);
+}
+
+function transfer(cluster: Cluster, server: TestServer): void {
+  const { random, servers } = cluster;
+  const to = random.chance(0.5) ? null : random.int(0, servers.length - 1);
+  cluster.transfer((cluster.leader ?? server).id, to);
 }
 
 const steps: readonly Step[] = [
@@ -103,6 +162,11 @@ const steps: readonly Step[] = [
   [2, withServer(takeSnapshot)],
   [1, withServer(fillDiskOrMakeRoom)],
   [0.2, withServer(loseDisk)],
+  [1.5, (cluster) => cluster.run(cluster.random.int(1, 5))],
+  [5, withServer(changeMembers)],
+  [1, join],
+  [0.5, withServer(transfer)],
+  [6, withServer((cluster, { id }) => cluster.read(id))],
 ];
 const totalWeight = steps.reduce((sum, [weight]) => sum + weight, 0);
 
@@ -124,10 +188,13 @@ function converge(cluster: Cluster): void {
   cluster.run(2 * ELECTION_TIMEOUT_MAX_TICKS);
   const leader = cluster.elect();
   cluster.propose(leader.id, "after the storm");
-  const { lastLogIndex } = leader.status;
-  const agree = () => cluster.servers.every(({ appliedIndex }) => appliedIndex === lastLogIndex);
+  const read = cluster.read(leader.id);
+  const { lastLogIndex, configuration } = leader.status;
+  const members = cluster.servers.filter(({ id }) => memberOf(configuration, id) !== null);
+  const agree = () => members.every(({ appliedIndex }) => appliedIndex === lastLogIndex);
   cluster.runUntil(agree, 10 * ELECTION_TIMEOUT_MAX_TICKS);
-  for (const server of cluster.servers) {
+  assert(read !== null && leader.readIndices.has(read), "a read waits for ever");
+  for (const server of members) {
     const hasAll = server.status.lastLogIndex === lastLogIndex;
     assert(hasAll, `server ${server.id} has another log than its leader`);
     assert(server.status.leaderId === leader.id, `server ${server.id} follows ${server.status.leaderId}`);
@@ -147,16 +214,19 @@ function runSchedule(size: number, seed: number): Cluster {
 }
 
 for (const [size, seeds] of [
-  [3, 300],
-  [5, 150],
+  [3, 200],
+  [5, 100],
 ] as const) {
-  test(`E1-R9, S1-S4, P6, P9, Raft figure 3: ${seeds} random schedules of ${size} servers keep every promise, and converge`, () => {
-    let [leaders, committed] = [0, 0];
+  test(`E1-R9, S1-S4, P6, P9, M1-M5, L1-L3, Raft figure 3: ${seeds} random schedules of ${size} servers keep every promise, and converge`, () => {
+    let [leaders, committed, reads] = [0, 0, 0];
     const happened = new Map<string, number>();
     for (let seed = 1; seed <= seeds; seed += 1) {
       const { checker, servers } = runSchedule(size, seed);
       leaders += checker.leaderCount;
       committed += checker.committed.length;
+      for (const { readIndices } of servers) {
+        for (const readIndex of readIndices.values()) if (readIndex !== null) reads += 1;
+      }
       const events = servers.flatMap((server) => server.events);
       for (const { kind, ...event } of events) {
         const name = "reason" in event ? event.reason : kind;
@@ -173,5 +243,10 @@ for (const [size, seeds] of [
     expect(count("votesAgain")).toBeGreaterThan(seeds / 5);
     expect(count("diskFull")).toBeGreaterThan(0);
     expect(count("refused")).toBe(0);
-  }, 60_000);
+    expect(count("configurationChanged")).toBeGreaterThan(10 * seeds);
+    expect(count("removed")).toBeGreaterThan(seeds / 10);
+    expect(count("transferStarted")).toBeGreaterThan(seeds / 2);
+    expect(count("transferFailed")).toBeGreaterThan(seeds / 10);
+    expect(reads).toBeGreaterThan(5 * seeds);
+  }, 300_000);
 }

@@ -1,5 +1,6 @@
 import { assert, defined } from "../../src/base/assert.ts";
 import type { LogWrite, Persist } from "../../src/raft/batch.ts";
+import type { Configuration } from "../../src/raft/configuration.ts";
 import type { Entry, LogIndex, Term } from "../../src/raft/entry.ts";
 import type { HardState } from "../../src/raft/hard-state.ts";
 import type { PersistentState } from "../../src/raft/persistent-state.ts";
@@ -15,16 +16,21 @@ export class TestDisk {
   base: SnapshotPosition;
   entries: Entry<string>[];
   snapshot: SnapshotPosition;
+  /** As of the snapshot. */
+  configuration: Configuration;
+  /** What the snapshots hold that were sent here, by index. */
+  readonly received = new Map<LogIndex, Configuration>();
   /** Nothing more becomes durable. */
   full = false;
   /** Written, not durable yet; oldest first. */
   #pending: Group[] = [];
 
-  constructor({ hardState, log, snapshot }: PersistentState<string>) {
+  constructor({ hardState, log, snapshot, configuration }: PersistentState<string>) {
     this.hardState = hardState;
     this.base = log.base;
     this.entries = [...log.entries];
     this.snapshot = snapshot;
+    this.configuration = configuration;
   }
 
   get pendingCount(): number {
@@ -42,8 +48,8 @@ export class TestDisk {
 
   /** What a server that starts finds here. */
   get recovered(): PersistentState<string> {
-    const { hardState, base, entries, snapshot } = this;
-    return { hardState, log: { base, entries }, snapshot };
+    const { hardState, base, entries, snapshot, configuration } = this;
+    return { hardState, log: { base, entries }, snapshot, configuration };
   }
 
   /** null where there is no such entry, or not any more. */
@@ -82,8 +88,9 @@ export class TestDisk {
   }
 
   /** All is lost, and the server is made anew under its old id. */
-  replace(hardState: HardState): void {
+  replace(hardState: HardState, configuration: Configuration): void {
     this.hardState = hardState;
+    this.configuration = configuration;
     this.snapshot = ORIGIN;
     this.#reset(ORIGIN);
     this.#pending = [];
@@ -108,9 +115,15 @@ export class TestDisk {
       case "truncate":
         return [() => this.#truncate(write.from)];
       case "compact":
-        return [() => this.#publish(write.snapshot), () => this.#compact(write.through)];
+        return [
+          () => this.#publish(write.snapshot, this.#configurationAt(write.snapshot.index)),
+          () => this.#compact(write.through),
+        ];
       case "install":
-        return [() => this.#publish(write.snapshot), () => this.#reset(write.snapshot)];
+        return [
+          () => this.#publish(write.snapshot, this.#receivedAt(write.snapshot.index)),
+          () => this.#reset(write.snapshot),
+        ];
     }
   }
 
@@ -125,9 +138,20 @@ export class TestDisk {
     this.entries.length = from - this.base.index - 1;
   }
 
-  #publish(snapshot: SnapshotPosition): void {
+  #configurationAt(index: LogIndex): Configuration {
+    const changes = this.entries.filter((entry) => entry.index > this.snapshot.index && entry.index <= index);
+    const payload = changes.findLast((entry) => entry.payload.kind === "configuration")?.payload;
+    return payload?.kind === "configuration" ? payload.configuration : this.configuration;
+  }
+
+  #receivedAt(index: LogIndex): Configuration {
+    return defined(this.received.get(index), `a snapshot at ${index} that was sent here`);
+  }
+
+  #publish(snapshot: SnapshotPosition, configuration: Configuration): void {
     assert(snapshot.index > this.snapshot.index, `snapshot ${snapshot.index} after ${this.snapshot.index}`);
     this.snapshot = snapshot;
+    this.configuration = configuration;
   }
 
   #compact(through: LogIndex): void {

@@ -1,4 +1,5 @@
 import { assert, defined } from "../../src/base/assert.ts";
+import { type Configuration, initialConfiguration } from "../../src/raft/configuration.ts";
 import type { ServerId } from "../../src/raft/entry.ts";
 import type { RaftEvent, StepDownReason } from "../../src/raft/event.ts";
 import type { Request } from "../../src/raft/message.ts";
@@ -13,6 +14,9 @@ const HAND: ServerId = -1;
 /** A follower that heard its leader less than this many ticks ago refuses pre-votes. */
 const ELECTION_TIMEOUT_MIN_TICKS = 10;
 const ELECTION_TIMEOUT_MAX_TICKS = 20;
+
+/** Server i's election timeout when the script names none. */
+export const DEFAULT_TIMEOUT_TICKS = 15;
 
 /** What a script says of its servers before they start. */
 export interface ScenarioSpec {
@@ -45,6 +49,14 @@ class ElectionClocks {
     return defined(this.#timeouts[id], `a timeout of server ${id}`);
   }
 
+  /** Of a server that is made next. */
+  add(timeout: number): void {
+    checkTimeout(timeout);
+    this.#timeouts.push(timeout);
+    this.#elapsed.push(0);
+    this.acting = this.#elapsed.length - 1;
+  }
+
   set(id: ServerId, timeout: number): void {
     checkTimeout(timeout);
     this.#timeouts[id] = timeout;
@@ -75,6 +87,8 @@ function checkTimeout(timeout: number): void {
 export class ScenarioCluster extends Cluster {
   /** What happened since it was last taken, a line each. */
   #notes: string[] = [];
+  /** What the cluster began with. */
+  readonly created: Configuration;
   readonly #clocks: ElectionClocks;
   readonly #heldDisks = new Set<ServerId>();
   #handCalls: Message["call"][] = [];
@@ -95,6 +109,7 @@ export class ScenarioCluster extends Cluster {
       options: { ...options, ...timing },
       servers: Array.from({ length: size }, (_, id) => servers[id] ?? {}),
     });
+    this.created = initialConfiguration(this.servers.map(({ id }) => id));
     this.#clocks = clocks;
   }
 
@@ -117,12 +132,16 @@ export class ScenarioCluster extends Cluster {
     const messagesBefore = this.messages.length;
     const eventsBefore = server.events.length;
     const wasLeader = this.isUp(id) && server.status.role === "leader";
+    const answeredBefore = server.readIndices.size;
     this.#clocks.acting = id;
     super.act(id, () => {
       action(server);
       if (!this.#heldDisks.has(id)) server.persist();
     });
     for (const event of server.events.slice(eventsBefore)) this.#noteEvent(id, event, wasLeader);
+    for (const [read, readIndex] of [...server.readIndices].slice(answeredBefore)) {
+      this.note(`${id} ${readIndex === null ? "cannot tell" : `may answer at ${readIndex}`}: read ${read}`);
+    }
     this.#noteSent(this.messages.slice(messagesBefore));
   }
 
@@ -137,6 +156,10 @@ export class ScenarioCluster extends Cluster {
       this.note(`${id} installs the snapshot up to ${event.index}(${event.term})`);
     } else if (event.kind === "votesAgain") {
       this.note(`${id} votes again`);
+    } else if (event.kind === "transferStarted") {
+      this.note(`${id} asks ${event.to} to stand for election`);
+    } else if (event.kind === "transferFailed") {
+      this.note(`${id} leads on: ${event.to} has not taken over`);
     } else if (event.kind === "becameFollower" && wasLeader) {
       this.note(`${id} stops leading: ${REASONS[event.reason]}`);
     } else if (event.kind === "becameLeader" && this.#runTick !== null) {
@@ -151,6 +174,11 @@ export class ScenarioCluster extends Cluster {
       } else if (this.tracing) this.note(`${message.from}->${message.to} ${messageText(message)}`);
     }
     this.messages = this.messages.filter(({ to }) => to !== HAND);
+  }
+
+  override join(id: ServerId, leader: TestServer): void {
+    if (id === this.servers.length) this.#clocks.add(DEFAULT_TIMEOUT_TICKS);
+    super.join(id, leader);
   }
 
   setTimeout(id: ServerId, timeout: number): void {
@@ -246,6 +274,7 @@ const REASONS: Readonly<Record<StepDownReason, string>> = {
   noQuorum: "it hears no majority",
   lostElection: "it lost an election",
   diskFull: "its disk is full, and others have room",
+  removed: "it belongs to the cluster no more",
 };
 
 function rangeText(from: number, to: number): string {

@@ -1,3 +1,4 @@
+import type { ChangeRefusal, Configuration, ConfigurationChange } from "../../src/raft/configuration.ts";
 import type { ServerId } from "../../src/raft/entry.ts";
 import type { Request } from "../../src/raft/message.ts";
 import type { RaftOptions } from "../../src/raft/options.ts";
@@ -15,11 +16,8 @@ import {
   positionOf,
   ScenarioArguments,
 } from "./scenario-arguments.ts";
-import { ScenarioCluster, type ScenarioSpec } from "./scenario-cluster.ts";
+import { DEFAULT_TIMEOUT_TICKS, ScenarioCluster, type ScenarioSpec } from "./scenario-cluster.ts";
 import { groupedLines, type LogRow, logTable, messageText, statusText } from "./scenario-text.ts";
-
-/** Server i's election timeout when the script names none. */
-const DEFAULT_TIMEOUT_TICKS = 15;
 
 /** The clusters and commands of one script; scenario.ts says what each of them means. */
 export class ScenarioCommands {
@@ -120,11 +118,34 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   },
   propose(cluster, args) {
     const id = idOf(args);
-    const { role, leaderId } = cluster.server(id).status;
+    const { role, leaderId, diskFull } = cluster.server(id).status;
     const accepted = cluster.propose(id, ...args.rest());
-    const known = leaderId === null ? "it knows no leader" : `${leaderId} does`;
-    if (role === "leader") return accepted ? [] : [`${id} takes nothing: its disk is full`];
-    return [`${id} does not lead; ${known}`];
+    if (role !== "leader") return [doesNotLead(id, leaderId)];
+    return accepted ? [] : [`${id} takes nothing: ${diskFull ? "its disk is full" : "it makes way"}`];
+  },
+  join(cluster, args) {
+    const leader = cluster.leader ?? fail("nobody leads a cluster that it could join");
+    cluster.join(idOf(args), leader);
+  },
+  change(cluster, args) {
+    const id = idOf(args);
+    const result = cluster.change(id, changeOf(args));
+    if (result.kind === "accepted") return [];
+    if (result.kind === "notLeader") return [doesNotLead(id, result.leaderId)];
+    return [`${id} refuses: ${result.kind === "refused" ? REFUSALS[result.why] : "its disk is full"}`];
+  },
+  transfer(cluster, args) {
+    const id = idOf(args);
+    const to = args.named("to");
+    const result = cluster.transfer(id, to === null ? null : numberOf(to));
+    if (result.kind === "accepted") return [];
+    if (result.kind === "notLeader") return [doesNotLead(id, result.leaderId)];
+    return [`${id} refuses: ${result.why}`];
+  },
+  read(cluster, args) {
+    const id = idOf(args);
+    const { leaderId } = cluster.server(id).status;
+    return cluster.read(id) === null ? [doesNotLead(id, leaderId)] : [];
   },
   deliver(cluster, args) {
     for (const message of selected(cluster, args)) cluster.deliver(message);
@@ -154,7 +175,8 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     cluster.healLinks();
   },
   ask(cluster, args, entries) {
-    cluster.ask(idOf(args), requestOf(args, entries));
+    const id = idOf(args);
+    cluster.ask(id, requestOf(args, entries, cluster.server(id).status.configuration));
   },
   "hold-disk"(cluster, args) {
     for (const id of idsOrAll(cluster, args.word("whose disk"))) cluster.holdDisk(id);
@@ -211,6 +233,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
         `${id}: term ${hardState.currentTerm}, ${vote}, log ${range}`,
         ...(snapshot.index === 0 ? [] : [`snapshot ${snapshot.index}`]),
         ...(hardState.abstainsThrough === 0 ? [] : [`abstains through ${hardState.abstainsThrough}`]),
+        ...(hardState.abstainsTo === undefined ? [] : [`abstains up to entry ${hardState.abstainsTo}`]),
         ...(pendingCount === 0 ? [] : [`${pendingCount} more to write`]),
       ].join(", ");
     });
@@ -226,6 +249,35 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     });
   },
 };
+
+const REFUSALS: Readonly<Record<ChangeRefusal, string>> = {
+  notReady: "its no-op is not committed",
+  underWay: "a change is under way",
+  transferring: "it makes way",
+  member: "it is a member",
+  addressTaken: "another member has that address",
+  unknownMember: "it is no member",
+  voter: "it votes already",
+  notCaughtUp: "it has not caught up",
+  lastVoter: "nobody would be left to vote",
+  noQuorum: "no majority would be there",
+};
+
+function doesNotLead(id: ServerId, leaderId: ServerId | null): string {
+  return `${id} does not lead; ${leaderId === null ? "it knows no leader" : `${leaderId} does`}`;
+}
+
+/** `add=N [at=ADDRESS]`, `promote=N`, `remove=N` */
+function changeOf(args: ScenarioArguments): ConfigurationChange {
+  const added = args.named("add");
+  if (added !== null) return { kind: "add", id: numberOf(added), address: args.named("at") ?? "" };
+  const promoted = args.named("promote");
+  if (promoted !== null) return { kind: "promote", id: numberOf(promoted) };
+  return {
+    kind: "remove",
+    id: numberOf(args.named("remove") ?? fail("add=, promote= or remove= is missing")),
+  };
+}
 
 function idOf(args: ScenarioArguments): ServerId {
   return numberOf(args.word("a server"));
@@ -261,8 +313,12 @@ function selected(cluster: ScenarioCluster, args: ScenarioArguments): readonly M
   return [...new Set(chosen)];
 }
 
-function requestOf(args: ScenarioArguments, entries: EntryMaker): Request<string> {
-  const kind = args.word("vote, pre-vote, append or snapshot");
+function requestOf(
+  args: ScenarioArguments,
+  entries: EntryMaker,
+  configuration: Configuration,
+): Request<string> {
+  const kind = args.word("vote, pre-vote, append, snapshot or timeout-now");
   const from = numberOf(args.named("from") ?? fail("from= is missing"));
   const term = numberOf(args.named("term") ?? fail("term= is missing"));
   if (kind === "append") {
@@ -276,12 +332,14 @@ function requestOf(args: ScenarioArguments, entries: EntryMaker): Request<string
       prevLogTerm,
       entries: written === null ? [] : entries.entriesAfter(prevLogIndex, entriesOf(written)),
       leaderCommit: numberOf(args.named("commit") ?? "0"),
+      round: 0,
     };
   }
   if (kind === "snapshot") {
     const snapshot = snapshotOf(args.named("upto") ?? fail("upto= is missing"));
-    return { kind: "installSnapshot", term, leaderId: from, snapshot };
+    return { kind: "installSnapshot", term, leaderId: from, snapshot, configuration };
   }
+  if (kind === "timeout-now") return { kind: "timeoutNow", term, leaderId: from };
   if (kind !== "vote" && kind !== "pre-vote") fail(`nobody can be asked "${kind}"`);
   const [lastLogIndex, lastLogTerm] = positionOf(args.named("last") ?? "0(0)");
   return {
@@ -301,7 +359,7 @@ function snapshotOf(text: string): SnapshotPosition {
 
 function statuses(cluster: ScenarioCluster): ReadonlyMap<ServerId, string> {
   const statusOf = (id: ServerId): RaftStatus | null => (cluster.isUp(id) ? cluster.server(id).status : null);
-  return new Map(everyone(cluster).map((id) => [id, statusText(statusOf(id))]));
+  return new Map(everyone(cluster).map((id) => [id, statusText(statusOf(id), cluster.created)]));
 }
 
 function logRow(cluster: ScenarioCluster, id: ServerId): LogRow {

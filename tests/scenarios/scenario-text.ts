@@ -1,14 +1,21 @@
 /** How a scenario shows messages, servers and logs: a line each, in the words of Raft figure 2. */
 import { unreachable } from "../../src/base/assert.ts";
+import { type Configuration, isSameConfiguration } from "../../src/raft/configuration.ts";
 import type { Entry, LogIndex, ServerId, Term } from "../../src/raft/entry.ts";
 import type { Conflict, Reply, Request } from "../../src/raft/message.ts";
 import type { RaftStatus } from "../../src/raft/raft.ts";
 import type { Message } from "../raft/cluster.ts";
 
-/** `term:command`; a no-op is `term:-`, an entry without a name only its term. */
+/** `term:command`; a no-op is `term:-`, a configuration `term:{…}`, an entry without a name only its term. */
 function entryText({ term, payload }: Entry<string>): string {
   if (payload.kind === "noop") return `${term}:-`;
+  if (payload.kind === "configuration") return `${term}:${configurationText(payload.configuration)}`;
   return payload.command === "" ? `${term}` : `${term}:${payload.command}`;
+}
+
+/** `{0,1,(2)}`: who belongs to the cluster, and in parentheses who does not vote. */
+function configurationText(configuration: Configuration): string {
+  return `{${configuration.map(({ id, voter }) => (voter ? `${id}` : `(${id})`)).join(",")}}`;
 }
 
 /** `index(term)` */
@@ -38,6 +45,8 @@ function requestText(request: Request<string>): string {
       const { term, snapshot } = request;
       return `snapshot term ${term}, up to ${positionText(snapshot.index, snapshot.term)}`;
     }
+    case "timeoutNow":
+      return `stand for election, term ${request.term}`;
     default:
       return unreachable(request);
   }
@@ -54,6 +63,8 @@ export function replyText(reply: Reply): string {
     }
     case "installSnapshotReply":
       return `snapshot ${reply.success ? "accepted" : "refused"}, term ${reply.term}`;
+    case "timeoutNowReply":
+      return `${reply.success ? "it stands" : "it does not stand"}, term ${reply.term}`;
     default:
       return unreachable(reply);
   }
@@ -65,10 +76,11 @@ function conflictText(conflict: Conflict | null): string {
   return term === 0 ? `, log ends at ${index - 1}` : `, term ${term} begins at ${index}`;
 }
 
-/** `status` null: the server is down. What is 0 or nobody is left out. */
-export function statusText(status: RaftStatus | null): string {
+/** `status` null: the server is down. What is 0 or nobody, and the cluster as it was `created`, is left out. */
+export function statusText(status: RaftStatus | null, created: Configuration): string {
   if (status === null) return "down";
   const { votedFor, lastLogIndex, durableIndex, commitIndex, snapshotIndex, diskFull } = status;
+  const { configuration, transferTo } = status;
   const durable = durableIndex < lastLogIndex ? ` (${durableIndex} durable)` : "";
   return [
     roleText(status),
@@ -77,6 +89,8 @@ export function statusText(status: RaftStatus | null): string {
     ...(commitIndex === 0 ? [] : [`commit ${commitIndex}`]),
     ...(snapshotIndex === 0 ? [] : [`snapshot ${snapshotIndex}`]),
     ...(diskFull ? ["disk full"] : []),
+    ...(transferTo === null ? [] : [`makes way for ${transferTo}`]),
+    ...(isSameConfiguration(configuration, created) ? [] : [configurationText(configuration)]),
   ].join(", ");
 }
 

@@ -12,7 +12,7 @@
  * A line holds one command, or some with `;` between them. It shows what was noted on the way, then every server
  * whose state is another than before (role, term, vote, last log index, commit index; what is 0 or nobody is left
  * out), then what it was asked for. An entry is `term:command`, a no-op `term:-`; a position in a log is
- * `index(term)`.
+ * `index(term)`. A configuration is `{0,1,(2)}`, non-voters in parentheses; it is shown where it is not the first one.
  *
  *     cluster N [timeouts=15,…] [batch=N] [bytes=N] [window=N]
  *                              N new servers, 0 to N-1: election timeouts in ticks (10 to 20, heartbeats every 3),
@@ -29,8 +29,12 @@
  *     copy [LINK…]             each request arrives once more
  *     settle [IDS]             delivers (between these) until nothing is under way
  *     cut LINK, cut IDS|IDS    what arrives there from now on is lost: one way, both ways; `heal` mends it all
- *     ask ID vote|pre-vote|append|snapshot from=ID term=N [last=I(T)] [after=I(T)] [entries=1:x,…] [commit=N]
- *                              [upto=I(T)]
+ *     join ID                  a server waits to be added: the next new one, or one that was removed and lost its disk
+ *     change ID add=N [at=ADDRESS] | promote=N | remove=N        ID is to change the configuration
+ *     transfer ID [to=N]       ID is to make way
+ *     read ID                  ID is asked up to where a read must have applied the log
+ *     ask ID vote|pre-vote|append|snapshot|timeout-now from=ID term=N [last=I(T)] [after=I(T)] [entries=1:x,…]
+ *                              [commit=N] [upto=I(T)]
  *     hold-disk IDS|all        their writes wait; without it they are durable at once; `free-disk IDS|all` ends it
  *     persist ID [N]           the N oldest writes that wait (1) are durable
  *     compact ID [through=N]   it has taken a snapshot of what it has applied, and forgets entries up to N (all those)
