@@ -25,8 +25,17 @@ export interface RequestId {
 
 /** What a frontend calls one client call, whatever number of times it sends it. Never reused. */
 export interface RoutedCall {
+  /** Names one life of a frontend; never 0. */
   readonly routerId: number;
+  /** Counts its calls, from 1 on. */
   readonly routerCall: number;
+  /**
+   * The lowest call of this frontend that had no answer yet when this one got its number, from 1 to routerCall, and
+   * the same however often this one is sent: no lower one is ever sent again. 0: the frontend keeps no session.
+   */
+  readonly pending: number;
+  /** It was sent before, and may have taken effect then. */
+  readonly retried: boolean;
 }
 
 /** What the command costs in memory and in messages, in bytes, roughly. */

@@ -36,14 +36,40 @@ export class FifoMap<V> {
     return this.#links.get(name)?.value;
   }
 
-  /** Makes `name` the newest, whether it was held before or not; at capacity, the oldest goes. */
-  set(name: string, value: V): void {
+  /**
+   * Makes `name` the newest, whether it was held before or not. Returns the value of the oldest name when that had
+   * to go, the map being full; null when none had.
+   */
+  set(name: string, value: V): V | null {
     const former = this.#links.get(name);
+    let gone: Link<V> | null = null;
     if (former !== undefined) this.#unlink(former);
     else if (this.#links.size === this.#capacity) {
-      this.#unlink(defined(this.#oldest, "a full map has an oldest name"));
+      gone = defined(this.#oldest, "a full map has an oldest name");
+      this.#remove(gone);
     }
     this.#append({ name, value, older: this.#newest, newer: null });
+    return gone === null ? null : gone.value;
+  }
+
+  /** Gives a name that is held another value, and leaves it its place. */
+  replace(name: string, value: V): void {
+    const former = defined(this.#links.get(name), "a value is replaced where there is one");
+    const { older, newer } = former;
+    const link = { name, value, older, newer };
+    if (older === null) this.#oldest = link;
+    else older.newer = link;
+    if (newer === null) this.#newest = link;
+    else newer.older = link;
+    this.#links.set(name, link);
+    this.#digest.toggle(name, former.value);
+    this.#digest.toggle(name, value);
+  }
+
+  /** Forgets `name`; nothing happens when it is not held. */
+  delete(name: string): void {
+    const link = this.#links.get(name);
+    if (link !== undefined) this.#remove(link);
   }
 
   /** Oldest first. */
@@ -63,6 +89,7 @@ export class FifoMap<V> {
     return this.#digest.read(this.entries());
   }
 
+  /** At the newest end, and its name leads to it. */
   #append(link: Link<V>): void {
     if (this.#newest === null) this.#oldest = link;
     else this.#newest.newer = link;
@@ -71,12 +98,17 @@ export class FifoMap<V> {
     this.#digest.toggle(link.name, link.value);
   }
 
+  #remove(link: Link<V>): void {
+    this.#unlink(link);
+    this.#links.delete(link.name);
+  }
+
+  /** Out of the list; its name still leads to it. */
   #unlink(link: Link<V>): void {
     if (link.older === null) this.#oldest = link.newer;
     else link.older.newer = link.newer;
     if (link.newer === null) this.#newest = link.older;
     else link.newer.older = link.older;
-    this.#links.delete(link.name);
     this.#digest.toggle(link.name, link.value);
   }
 }

@@ -4,8 +4,9 @@
  * A write can carry two names, and repeats another if either says so.
  *
  *   routed call   A frontend's name for one call of a client, however often it sends that call. It is
- *                 never reused, so the name alone decides. It is remembered even when the request below
- *                 says "repeat": the frontend may send this call once more after the pair has moved on.
+ *                 never reused, so the name alone decides, by the rules of sessions.ts. It is remembered
+ *                 even when the request below says "repeat": the frontend may send this call once more
+ *                 after the pair has moved on.
  *   request       A client's (clientId, requestId). Clients reuse one pair for different writes, so it
  *                 names the *last* write under the pair, told by a fingerprint of key and value: the same
  *                 again is a repeat, and anything else is a new write that takes its place.
@@ -18,16 +19,17 @@
  *   [1/1 A, routed 7/4]        | the client sends its last write again           | repeated
  *   [1/1 B] then [1/1 A, 7/4]  | B is new; 7/4 was remembered when it repeated   | applied, repeated
  *
- * Both memories hold the last `capacity` names in log order and forget by nothing but log order, so they
- * are the same on every server (C3). A new write under an old pair makes the pair the newest; a repeat
- * does not move it, so that a place in the window always means one thing: the log index at which a write
- * took effect. The capacity is part of what the log means: servers that differ in it would part.
+ * Pairs are remembered for the last `capacity` writes that carried a new one, and forgotten by nothing but
+ * log order, so they are the same on every server (C3). A new write under an old pair makes the pair the
+ * newest; a repeat does not move it, so that a place in the window always means one thing: the log index at
+ * which a write took effect. The capacity is part of what the log means: servers that differ in it would part.
  */
 import { hash } from "node:crypto";
 import type { PutCommand } from "./command.ts";
 import { FifoMap } from "./fifo-map.ts";
+import { SESSION_CAPACITY, Sessions, type FrozenSessions } from "./sessions.ts";
 
-/** How many requests, and how many routed calls beside them, are remembered. */
+/** How many requests are remembered, and how many routed calls beside them at most. */
 export const RETRY_WINDOW_CAPACITY = 65_536;
 
 /** The last write that took effect under a request's pair. */
@@ -41,33 +43,35 @@ export interface RememberedRequest {
 export class RetryWindow {
   /** By "clientId/requestId". */
   readonly #requests: FifoMap<RememberedRequest>;
-  /** By "routerId/routerCall": where in the log the call stood first. */
-  readonly #routedCalls: FifoMap<number>;
+  /** Of the frontends. */
+  readonly sessions: Sessions;
 
-  /** @param capacity the names remembered of either kind, at least 1. */
-  constructor(capacity: number) {
+  /**
+   * @param capacity the requests remembered, and the routed calls, at least 1.
+   * @param sessionCapacity the sessions of frontends, at least 1.
+   */
+  constructor(capacity: number, sessionCapacity = SESSION_CAPACITY) {
     this.#requests = new FifoMap(capacity);
-    this.#routedCalls = new FifoMap(capacity);
+    this.sessions = new Sessions(capacity, sessionCapacity);
   }
 
-  /** Whether the write at `index` must take effect. Remembers its names; call it once per index. */
-  admit(index: number, write: PutCommand): boolean {
+  /** What becomes of the write at `index`, as in PutResult. Remembers its names; call it once per index. */
+  admit(index: number, write: PutCommand): "applied" | "repeated" | "expired" {
     const { request, routed } = write;
     if (routed !== null) {
-      const name = `${routed.routerId}/${routed.routerCall}`;
-      if (this.#routedCalls.has(name)) return false;
-      this.#routedCalls.set(name, index);
+      const admission = this.sessions.admit(index, routed);
+      if (admission !== "new") return admission;
     }
     if (request !== null) {
       const name = `${request.clientId}/${request.requestId}`;
       const fingerprint = fingerprintOf(write.key, write.value);
-      if (this.#requests.get(name)?.fingerprint === fingerprint) return false;
+      if (this.#requests.get(name)?.fingerprint === fingerprint) return "repeated";
       this.#requests.set(name, { fingerprint, index });
     }
-    return true;
+    return "applied";
   }
 
-  /** How many names of either kind are remembered at most. */
+  /** How many requests, and how many routed calls, are remembered at most. */
   get capacity(): number {
     return this.#requests.capacity;
   }
@@ -77,17 +81,14 @@ export class RetryWindow {
    * and nothing is changed: the name is known already, or there is no room.
    */
   recallRequest(name: string, last: RememberedRequest): boolean {
-    return recall(this.#requests, name, last);
-  }
-
-  /** The same for the next routed call. */
-  recallRoutedCall(name: string, index: number): boolean {
-    return recall(this.#routedCalls, name, index);
+    if (this.#requests.has(name) || this.#requests.size === this.#requests.capacity) return false;
+    this.#requests.set(name, last);
+    return true;
   }
 
   /** What is remembered at this moment, to be read later. */
   freeze(): FrozenRetries {
-    return { requests: this.#requests.freeze(), routedCalls: this.#routedCalls.freeze() };
+    return { requests: this.#requests.freeze(), ...this.sessions.freeze() };
   }
 
   /** Oldest first. */
@@ -95,27 +96,15 @@ export class RetryWindow {
     return this.#requests.entries();
   }
 
-  /** Oldest first. */
-  routedCalls(): Iterable<readonly [name: string, index: number]> {
-    return this.#routedCalls.entries();
-  }
-
-  /** The digests of both memories, which also give away their order. */
-  digests(): readonly [requests: bigint, routedCalls: bigint] {
-    return [this.#requests.digest(), this.#routedCalls.digest()];
+  /** The digests of all that is remembered, which also give away its order. */
+  digests(): readonly bigint[] {
+    return [this.#requests.digest(), ...this.sessions.digests()];
   }
 }
 
-/** A RetryWindow's memories as they were, oldest first. */
-export interface FrozenRetries {
+/** What a RetryWindow remembered, oldest first. */
+export interface FrozenRetries extends FrozenSessions {
   readonly requests: Iterable<readonly [name: string, last: RememberedRequest]>;
-  readonly routedCalls: Iterable<readonly [name: string, index: number]>;
-}
-
-function recall<V>(map: FifoMap<V>, name: string, value: V): boolean {
-  if (map.has(name) || map.size === map.capacity) return false;
-  map.set(name, value);
-  return true;
 }
 
 /**

@@ -3,17 +3,24 @@ import type { Command, PutCommand } from "./command.ts";
 import { FreezableMap } from "./freezable-map.ts";
 import { encodeSections, type KvState } from "./kv-state.ts";
 import { RETRY_WINDOW_CAPACITY, RetryWindow } from "./retry-window.ts";
+import { SESSION_CAPACITY } from "./sessions.ts";
 import { RunningDigest } from "./running-digest.ts";
 
-/** What became of a put. To the client both are success. */
+/** What became of a put. To the client the first two are success. */
 export type PutResult =
   /** It took effect. */
   | { readonly kind: "applied" }
   /** It repeats a write that took effect before; nothing changed. */
-  | { readonly kind: "repeated" };
+  | { readonly kind: "repeated" }
+  /**
+   * Nothing changed now; whether it took effect before is forgotten, its session having expired. To the client the
+   * outcome is unknown (C2).
+   */
+  | { readonly kind: "expired" };
 
 const APPLIED: PutResult = { kind: "applied" };
 const REPEATED: PutResult = { kind: "repeated" };
+const EXPIRED: PutResult = { kind: "expired" };
 
 /** The whole state at one moment, to be written down while the machine goes on. */
 export interface FrozenState {
@@ -38,9 +45,13 @@ export class KvStateMachine {
   #retries: RetryWindow;
   #appliedIndex = 0;
 
-  /** @param retryWindowCapacity must be the same on every server; other than the default only in tests. */
-  constructor(retryWindowCapacity = RETRY_WINDOW_CAPACITY) {
-    this.#retries = new RetryWindow(retryWindowCapacity);
+  /**
+   * The capacities must be the same on every server; other than the defaults only in tests.
+   * @param retryWindowCapacity of the retry window.
+   * @param sessionCapacity of the table of sessions.
+   */
+  constructor(retryWindowCapacity = RETRY_WINDOW_CAPACITY, sessionCapacity = SESSION_CAPACITY) {
+    this.#retries = new RetryWindow(retryWindowCapacity, sessionCapacity);
   }
 
   /** The index of the last entry that was applied or skipped; 0 before the first. */
@@ -87,7 +98,8 @@ export class KvStateMachine {
   freeze(): FrozenState {
     const frozen = this.#data;
     const { size, pairs } = frozen.freeze();
-    const retryCapacity = this.#retries.capacity;
+    const { capacity, sessions } = this.#retries;
+    const capacities = { retryCapacity: capacity, sessionCapacity: sessions.sessionCapacity };
     const retries = this.#retries.freeze();
     let released = false;
     return {
@@ -95,7 +107,7 @@ export class KvStateMachine {
       size,
       sections: () => {
         assert(!released, "a frozen state is read before it is released");
-        return encodeSections({ retryCapacity, data: pairs(), ...retries });
+        return encodeSections({ ...capacities, data: pairs(), ...retries });
       },
       release: () => {
         if (!released) frozen.thaw();
@@ -105,7 +117,7 @@ export class KvStateMachine {
   }
 
   /**
-   * Becomes what `state` is, and takes it over; its retry window keeps its own capacity. It must not be
+   * Becomes what `state` is, and takes it over; its retry window keeps its own capacities. It must not be
    * older than what was applied (S3).
    */
   restore(state: KvState): void {
@@ -131,7 +143,9 @@ export class KvStateMachine {
   }
 
   #put(index: number, command: PutCommand): PutResult {
-    if (!this.#retries.admit(index, command)) return REPEATED;
+    const admission = this.#retries.admit(index, command);
+    if (admission === "repeated") return REPEATED;
+    if (admission === "expired") return EXPIRED;
     const { key, value } = command;
     const former = this.#data.set(key, value);
     if (former !== undefined) this.#dataDigest.toggle(key, former);

@@ -1,20 +1,31 @@
 import * as fc from "fast-check";
-import type { Command, PutCommand } from "../../src/kv/command.ts";
+import type { Command, PutCommand, RoutedCall } from "../../src/kv/command.ts";
+
+/** The names of a put: [clientId, requestId], and [routerId, routerCall, pending, retried], by default 0 and false. */
+interface Names {
+  readonly request?: readonly [number, number];
+  readonly routed?: readonly [routerId: number, routerCall: number, pending?: number, retried?: boolean];
+}
 
 /** A put without any name of its own, unless `names` gives it some: `put("k", "A", { request: [1, 1] })`. */
-export function put(
-  key: string,
-  value: string,
-  names: { readonly request?: readonly [number, number]; readonly routed?: readonly [number, number] } = {},
-): PutCommand {
-  const { request, routed } = names;
+export function put(key: string, value: string, { request, routed }: Names = {}): PutCommand {
   return {
     kind: "put",
     key,
     value,
     request: request === undefined ? null : { clientId: request[0], requestId: request[1] },
-    routed: routed === undefined ? null : { routerId: routed[0], routerCall: routed[1] },
+    routed: routed === undefined ? null : routedCall(...routed),
   };
+}
+
+/** Pending 0: it belongs to no session. */
+export function routedCall(
+  routerId: number,
+  routerCall: number,
+  pending: number = 0,
+  retried: boolean = false,
+): RoutedCall {
+  return { routerId, routerCall, pending, retried };
 }
 
 /** Strings of any UTF-16 code units, lone surrogates among them, with the names that trip JavaScript up. */
@@ -39,13 +50,25 @@ export const anyText: fc.Arbitrary<string> = fc.oneof(
 
 const few = fc.integer({ min: 0, max: 3 });
 
+/** Calls that collide often, some of them without a session. */
+const collidingCall: fc.Arbitrary<RoutedCall> = fc
+  .record({
+    routerId: few,
+    routerCall: fc.integer({ min: 1, max: 12 }),
+    behind: fc.oneof(fc.integer({ min: 0, max: 3 }), fc.constant(12)),
+    retried: fc.boolean(),
+  })
+  .map(({ routerId, routerCall, behind, retried }) =>
+    routedCall(routerId, routerCall, Math.max(0, routerCall - behind), retried),
+  );
+
 /** Puts that collide often: few keys, values and names, a few of them missing. */
 export const collidingPut: fc.Arbitrary<PutCommand> = fc.record({
   kind: fc.constant("put" as const),
   key: fc.constantFrom("a", "b", "__proto__", "\ud800"),
   value: fc.constantFrom("", "A", "B", "\ud800", "\ud801"),
   request: fc.option(fc.record({ clientId: few, requestId: few }), { freq: 4 }),
-  routed: fc.option(fc.record({ routerId: few, routerCall: few }), { freq: 2 }),
+  routed: fc.option(collidingCall, { freq: 3 }),
 });
 
 /** A log: null is a no-op. */

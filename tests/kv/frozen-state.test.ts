@@ -3,17 +3,22 @@ import * as fc from "fast-check";
 import type { Command } from "../../src/kv/command.ts";
 import { SECTION_LENGTH } from "../../src/kv/kv-state.ts";
 import { RETRY_WINDOW_CAPACITY } from "../../src/kv/retry-window.ts";
+import { SESSION_CAPACITY } from "../../src/kv/sessions.ts";
 import { KvStateMachine } from "../../src/kv/state-machine.ts";
 import { anyText, collidingLog, put } from "./command-arbitrary.ts";
 import { applyAll, loaded, machineAfter, machineFrom, sectionsOf } from "./machines.ts";
 
-const capacities = fc.integer({ min: 1, max: 8 });
+const capacities = fc.tuple(fc.integer({ min: 1, max: 8 }), fc.integer({ min: 1, max: 4 }));
 
 /** Many keys and names, so that a state has several sections of each kind. */
 function largeLog(count: number): readonly Command[] {
   return Array.from({ length: count }, (_, n) =>
-    put(`key ${n}`, `${n}`.padEnd(100, "."), { request: [n, 1], routed: [1, n] }),
+    put(`key ${n}`, `${n}`.padEnd(100, "."), { request: [n, 1], routed: [n % 2000, n + 1, 1] }),
   );
+}
+
+function firstSection(requests: number, sessions: number): string {
+  return `{"retryCapacity":${requests},"sessionCapacity":${sessions},"expiredSessions":0}`;
 }
 
 describe("a frozen state", () => {
@@ -28,7 +33,12 @@ describe("a frozen state", () => {
       sections.push(section);
       for (let n = 0; n < 400; n += 1, writes += 1) {
         const key = writes % 3 === 0 ? `new ${writes}` : `key ${(writes * 7919) % 5000}`;
-        applyAll(machine, [put(key, `late ${n}`, { request: [writes % 7000, 1], routed: [2, writes] })]);
+        applyAll(machine, [
+          put(key, `late ${n}`, {
+            request: [writes % 7000, 1],
+            routed: [writes % 3000, writes + 6000, writes + 1],
+          }),
+        ]);
       }
     }
     frozen.release();
@@ -44,12 +54,12 @@ describe("a frozen state", () => {
   test("S4: of any log, with any writes before it is read, comes back as it was", () => {
     fc.assert(
       fc.property(collidingLog, collidingLog, capacities, (log, later, capacity) => {
-        const machine = machineAfter(log, capacity);
+        const machine = machineAfter(log, ...capacity);
         const frozen = machine.freeze();
         applyAll(machine, later);
         const copy = machineFrom(frozen.sections(), log.length);
         frozen.release();
-        const expected = machineAfter(log, capacity);
+        const expected = machineAfter(log, ...capacity);
         expect(copy.digest()).toBe(expected.digest());
         expect([...copy.entries()]).toEqual([...expected.entries()]);
       }),
@@ -98,15 +108,15 @@ describe("a frozen state", () => {
     ]);
   });
 
-  test("S5: of nothing is one section that says the size of the retry window", () => {
-    expect(sectionsOf(new KvStateMachine(5))).toEqual(['{"retryCapacity":5}']);
-    expect(sectionsOf(new KvStateMachine())).toEqual([`{"retryCapacity":${RETRY_WINDOW_CAPACITY}}`]);
+  test("S5: of nothing is one section that says how much is remembered", () => {
+    expect(sectionsOf(new KvStateMachine(5, 2))).toEqual([firstSection(5, 2)]);
+    expect(sectionsOf(new KvStateMachine())).toEqual([firstSection(RETRY_WINDOW_CAPACITY, SESSION_CAPACITY)]);
   });
 
   test("S5: has sections of bounded length, one line each", () => {
     const sections = sectionsOf(machineAfter(largeLog(4000)));
     const kinds = sections.map((section) => /^\{"(\w+)":/.exec(section)?.[1]);
-    expect([...new Set(kinds)]).toEqual(["retryCapacity", "data", "requests", "routedCalls"]);
+    expect([...new Set(kinds)]).toEqual(["retryCapacity", "data", "requests", "routedCalls", "sessions"]);
     for (const section of sections) expect(section.length).toBeLessThan(2 * SECTION_LENGTH);
     for (const section of sections) expect(section).not.toContain("\n");
   });
@@ -126,7 +136,7 @@ describe("a restored machine", () => {
   test("C1, C3: decides on every later write as the one that never stopped, and ends with the same sections", () => {
     fc.assert(
       fc.property(collidingLog, collidingLog, capacities, (log, later, capacity) => {
-        const machine = machineAfter(log, capacity);
+        const machine = machineAfter(log, ...capacity);
         const copy = machineFrom(sectionsOf(machine), log.length);
         for (const command of later) {
           const index = machine.appliedIndex + 1;

@@ -1,4 +1,14 @@
-import type { PutCommand } from "../../src/kv/command.ts";
+import type { PutCommand, RoutedCall } from "../../src/kv/command.ts";
+
+type Result = "applied" | "repeated" | "expired";
+
+interface DoubleSession {
+  readonly routerId: number;
+  readonly pending: number;
+  readonly forgotten: number;
+  readonly opener: number;
+  readonly index: number;
+}
 
 /**
  * The state machine again, as slow and as plain as it can be said: lists that are searched from end to
@@ -7,35 +17,81 @@ import type { PutCommand } from "../../src/kv/command.ts";
 export class KvDouble {
   data: [key: string, value: string][] = [];
   requests: { name: string; key: string; value: string; index: number }[] = [];
-  routedCalls: { name: string; index: number }[] = [];
+  calls: { routerId: number; routerCall: number; index: number }[] = [];
+  sessions: DoubleSession[] = [];
+  expired = 0;
   appliedIndex = 0;
   readonly capacity: number;
+  readonly sessionCapacity: number;
 
-  constructor(capacity: number) {
+  constructor(capacity: number, sessionCapacity: number) {
     this.capacity = capacity;
+    this.sessionCapacity = sessionCapacity;
   }
 
-  apply(index: number, put: PutCommand): "applied" | "repeated" {
+  apply(index: number, put: PutCommand): Result {
     this.appliedIndex = index;
-    const { key, value } = put;
-    const routedName = put.routed && `${put.routed.routerId}/${put.routed.routerCall}`;
-    const requestName = put.request && `${put.request.clientId}/${put.request.requestId}`;
-    const routedSays = this.routedCalls.some(({ name }) => name === routedName);
-    if (routedSays) return "repeated";
-    if (routedName !== null) this.routedCalls = [...this.routedCalls, { name: routedName, index }];
-    const requestSays = this.requests.some(
-      (last) => last.name === requestName && last.key === key && last.value === value,
-    );
-    if (!requestSays && requestName !== null) {
-      const others = this.requests.filter(({ name }) => name !== requestName);
-      this.requests = [...others, { name: requestName, key, value, index }];
-    }
-    this.routedCalls = this.routedCalls.slice(-this.capacity);
-    this.requests = this.requests.slice(-this.capacity);
-    if (requestSays) return "repeated";
+    const { key, value, routed } = put;
+    const refusal = routed && this.#refusal(routed);
+    if (refusal !== null) return refusal;
+    if (routed !== null) this.#remember(index, routed);
+    if (this.#repeatsRequest(index, put)) return "repeated";
     const known = this.data.find((pair) => pair[0] === key);
     if (known === undefined) this.data.push([key, value]);
     else known[1] = value;
     return "applied";
+  }
+
+  #repeatsRequest(index: number, { key, value, request }: PutCommand): boolean {
+    if (request === null) return false;
+    const name = `${request.clientId}/${request.requestId}`;
+    if (this.requests.some((last) => last.name === name && last.key === key && last.value === value))
+      return true;
+    const others = this.requests.filter((last) => last.name !== name);
+    this.requests = [...others, { name, key, value, index }].slice(-this.capacity);
+    return false;
+  }
+
+  #refusal({ routerId, routerCall, pending, retried }: RoutedCall): Result | null {
+    if (this.calls.some((call) => call.routerId === routerId && call.routerCall === routerCall))
+      return "repeated";
+    if (pending === 0) return null;
+    const session = this.sessions.find((each) => each.routerId === routerId);
+    if (session === undefined) return this.expired > 0 && retried ? "expired" : null;
+    if (routerCall < session.pending) return "repeated";
+    if (routerCall <= session.forgotten) return "expired";
+    return session.opener >= pending && retried ? "expired" : null;
+  }
+
+  #remember(index: number, { routerId, routerCall, pending }: RoutedCall): void {
+    if (pending > 0) this.#renew(index, routerId, routerCall, pending);
+    this.calls = [...this.calls, { routerId, routerCall, index }];
+    for (const gone of this.calls.slice(0, -this.capacity)) {
+      this.sessions = this.sessions.map((session) =>
+        session.routerId === gone.routerId && gone.routerCall >= session.pending
+          ? { ...session, forgotten: Math.max(session.forgotten, gone.routerCall) }
+          : session,
+      );
+    }
+    this.calls = this.calls.slice(-this.capacity);
+  }
+
+  #renew(index: number, routerId: number, routerCall: number, said: number): void {
+    const former = this.sessions.find((each) => each.routerId === routerId);
+    const others = this.sessions.filter((each) => each.routerId !== routerId);
+    if (former === undefined) {
+      const opener = this.expired > 0 ? routerCall : 0;
+      this.sessions = [...others, { routerId, pending: said, forgotten: 0, opener, index }];
+      if (this.sessions.length > this.sessionCapacity) {
+        this.sessions = this.sessions.slice(1);
+        this.expired += 1;
+      }
+      return;
+    }
+    const pending = Math.max(former.pending, said);
+    this.sessions = [...others, { ...former, pending, index }];
+    this.calls = this.calls.filter(
+      (call) => call.routerId !== routerId || call.routerCall < former.pending || call.routerCall >= pending,
+    );
   }
 }

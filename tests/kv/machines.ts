@@ -15,8 +15,12 @@ export function applyAll(machine: KvStateMachine, log: readonly (Command | null)
 }
 
 /** A machine that has applied the log. */
-export function machineAfter(log: readonly (Command | null)[], capacity?: number): KvStateMachine {
-  const machine = new KvStateMachine(capacity);
+export function machineAfter(
+  log: readonly (Command | null)[],
+  capacity?: number,
+  sessionCapacity?: number,
+): KvStateMachine {
+  const machine = new KvStateMachine(capacity, sessionCapacity);
   applyAll(machine, log);
   return machine;
 }

@@ -8,6 +8,9 @@ import { anyText, collidingLog, collidingPut, put } from "./command-arbitrary.ts
 import { KvDouble } from "./kv-double.ts";
 import { applyAll, machineAfter } from "./machines.ts";
 
+/** Of requests and calls, and of sessions. */
+const capacities = [fc.integer({ min: 1, max: 8 }), fc.integer({ min: 1, max: 4 })] as const;
+
 function digestAfter(...log: readonly (Command | null)[]): string {
   return machineAfter(log, 2).digest();
 }
@@ -77,9 +80,9 @@ describe("the applied index", () => {
 describe("the same log", () => {
   test("C1, C3: gives what the double says, entry by entry, at any capacity", () => {
     fc.assert(
-      fc.property(collidingLog, fc.integer({ min: 1, max: 8 }), (log, capacity) => {
-        const machine = new KvStateMachine(capacity);
-        const double = new KvDouble(capacity);
+      fc.property(collidingLog, ...capacities, (log, ...capacity) => {
+        const machine = new KvStateMachine(...capacity);
+        const double = new KvDouble(...capacity);
         for (const [i, command] of log.entries()) {
           if (command === null) machine.skip(i + 1);
           else expect(machine.apply(i + 1, command).kind).toBe(double.apply(i + 1, command));
@@ -94,19 +97,24 @@ describe("the same log", () => {
     fc.assert(
       fc.property(
         fc.array(collidingPut, { maxLength: 60, size: "max" }),
-        fc.integer({ min: 1, max: 8 }),
-        (puts, n) => {
-          const window = new RetryWindow(n);
-          const double = new KvDouble(n);
+        ...capacities,
+        (puts, ...capacity) => {
+          const window = new RetryWindow(...capacity);
+          const double = new KvDouble(...capacity);
           for (const [i, command] of puts.entries()) {
             window.admit(i + 1, command);
             double.apply(i + 1, command);
           }
           const requests = [...window.requests()].map(([name, { index }]) => ({ name, index }));
           expect(requests).toEqual(double.requests.map(({ name, index }) => ({ name, index })));
-          expect([...window.routedCalls()].map(([name, index]) => ({ name, index }))).toEqual(
-            double.routedCalls,
-          );
+          expect([...window.sessions.calls()].map(([, call]) => call)).toEqual(double.calls);
+          const sessions = [...window.sessions.sessions()].map(([routerId, session]) => {
+            const { pending, released, forgotten, opener, index } = session;
+            expect(released).toBe(pending);
+            return { routerId: Number(routerId), pending, forgotten, opener, index };
+          });
+          expect(sessions).toEqual(double.sessions);
+          expect(window.sessions.expired).toBe(double.expired);
         },
       ),
     );
@@ -115,8 +123,8 @@ describe("the same log", () => {
   test("C3: gives the same state and digest on every server, whenever the digest is read first", () => {
     fc.assert(
       fc.property(collidingLog, fc.nat({ max: 60 }), (log, firstRead) => {
-        const early = new KvStateMachine(4);
-        const late = new KvStateMachine(4);
+        const early = new KvStateMachine(4, 2);
+        const late = new KvStateMachine(4, 2);
         applyAll(early, log.slice(0, firstRead));
         early.digest();
         applyAll(early, log.slice(firstRead));
@@ -141,7 +149,9 @@ describe("the digest", () => {
       digestAfter(put("A", "k")),
       digestAfter(put("k", "A", { request: [1, 1] })),
       digestAfter(put("k", "A", { request: [1, 2] })),
-      digestAfter(put("k", "A", { routed: [1, 1] })),
+      digestAfter(put("k", "A", { routed: [1, 2] })),
+      digestAfter(put("k", "A", { routed: [1, 2, 1] })),
+      digestAfter(put("k", "A", { routed: [1, 2, 2] })),
     ];
     expect(new Set(states).size).toBe(states.length);
   });
@@ -150,6 +160,14 @@ describe("the digest", () => {
     const one = put("k", "A", { request: [1, 1] });
     const two = put("k", "A", { request: [1, 2] });
     expect(digestAfter(one, two)).not.toBe(digestAfter(two, one));
+  });
+
+  test("C3: tells apart the order of sessions, and whether one has expired", () => {
+    const [one, two, three] = [1, 2, 3].map((router) => put("k", "A", { routed: [router, 1, 1] }));
+    if (one === undefined || two === undefined || three === undefined) throw new Error("three puts");
+    expect(digestAfter(one, two)).not.toBe(digestAfter(two, one));
+    const digests = [2, 3].map((sessions) => machineAfter([one, two, three], 1, sessions).digest());
+    expect(digests[0]).not.toBe(digests[1]);
   });
 
   test("C3: does not depend on the order in which elements are visited", () => {
