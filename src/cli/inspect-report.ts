@@ -1,5 +1,6 @@
 /** What `raftkv inspect` tells people. */
 import { unreachable } from "../base/assert.ts";
+import type { Configuration } from "../raft/configuration.ts";
 import type { FileInspection, ServerInspection, StartOutcome } from "../storage/inspection.ts";
 import type { Damage } from "../storage/refusal.ts";
 import type { SegmentInspection } from "../storage/segment-inspection.ts";
@@ -28,12 +29,12 @@ export function describeDirectory(inspection: DirectoryInspection): string {
 }
 
 export function describeSnapshot(snapshot: SnapshotInspection): string {
-  const { path, clusterId, servers, checksum, bytes } = snapshot;
+  const { path, clusterId, members, checksum, bytes } = snapshot;
   if (checksum === null) return damageLines(snapshot.damage).join("\n");
   const lines = [
     `${path}: a snapshot, whole`,
     `  holds    ${snapshotText(snapshot)}`,
-    `  cluster  ${clusterId}, servers ${servers?.join(" ")}`,
+    `  cluster  ${clusterId}, ${membersText(members ?? [])}`,
     `  size     ${bytes} bytes, CRC-32 ${checksum}`,
   ];
   return lines.join("\n");
@@ -41,8 +42,11 @@ export function describeSnapshot(snapshot: SnapshotInspection): string {
 
 function clusterLine({ cluster, servers }: DirectoryInspection): string {
   if (cluster === null) return `no record of a cluster, ${servers.length} with files`;
-  const size = cluster.servers === 1 ? "1 server" : `${cluster.servers} servers`;
-  if (cluster.state === "started") return `cluster ${cluster.clusterId}, ${size}`;
+  const { members } = cluster;
+  const size = members.length === 1 ? "1 server" : `${members.length} servers`;
+  const isPlain = members.every(({ address, voter }) => address === "" && voter);
+  const who = isPlain ? "" : `: ${placesText(members)}`;
+  if (cluster.state === "started") return `cluster ${cluster.clusterId}, ${size}${who}`;
   return `a cluster of ${size} that was never completed: the next StartRaft removes it`;
 }
 
@@ -110,10 +114,26 @@ function fileText(file: FileInspection): string | null {
 }
 
 function stateText({ hardState, identity }: ServerState): string {
-  const { currentTerm, votedFor, abstainsThrough } = hardState;
+  const { currentTerm, votedFor, abstainsThrough, abstainsTo } = hardState;
   const vote = votedFor === null ? "no vote" : `vote for ${votedFor}`;
-  const abstains = abstainsThrough === 0 ? "" : `, abstains through ${abstainsThrough}`;
-  return `term ${currentTerm}, ${vote}${abstains}; servers ${identity.servers.join(" ")}`;
+  const terms = abstainsThrough === 0 ? "" : `, abstains through ${abstainsThrough}`;
+  const abstains = abstainsTo === undefined ? terms : `${terms}, abstains up to entry ${abstainsTo}`;
+  const { members } = identity;
+  const origin = members.length === 0 ? "to be added to its cluster" : `created with ${membersText(members)}`;
+  return `term ${currentTerm}, ${vote}${abstains}; ${origin}`;
+}
+
+function membersText(members: Configuration): string {
+  return `servers ${placesText(members)}`;
+}
+
+/** An address stands there only when it is not the one that config.ini says. */
+function placesText(members: Configuration): string {
+  const texts = members.map(({ id, address, voter }) => {
+    const place = address === "" ? `${id}` : `${id}=${address}`;
+    return voter ? place : `${place} (no vote)`;
+  });
+  return texts.join(" ");
 }
 
 function snapshotText({ position, keys }: SnapshotInspection): string {
@@ -121,8 +141,9 @@ function snapshotText({ position, keys }: SnapshotInspection): string {
   return keys === null ? place : `${place}; ${keys} ${keys === 1 ? "key" : "keys"}`;
 }
 
-function segmentText({ firstIndex, lastIndex, lastTerm, sealed }: SegmentInspection): string {
-  const end = sealed ? "; sealed" : "";
+function segmentText({ firstIndex, lastIndex, lastTerm, members, sealed }: SegmentInspection): string {
+  const change = members === null ? "" : `; changed to ${membersText(members)}`;
+  const end = `${change}${sealed ? "; sealed" : ""}`;
   if (lastIndex < firstIndex) return `no entries, next ${firstIndex}${end}`;
   return `entries ${firstIndex} to ${lastIndex}, the last of term ${lastTerm}${end}`;
 }

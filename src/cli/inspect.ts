@@ -85,8 +85,7 @@ export async function inspectStateDirectory(
   running: ReadonlySet<ServerId>,
 ): Promise<DirectoryInspection> {
   const { cluster, fault } = await readRecord(fs, stateDir);
-  const expected = cluster?.state === "started" ? cluster.servers : 0;
-  const ids = new Set([...Array(expected).keys(), ...(await listServers(fs, stateDir))]);
+  const ids = new Set([...expectedServers(cluster), ...(await listServers(fs, stateDir))]);
   if (ids.size === 0 && cluster === null && fault === null) {
     const advice = isClusterFile(basename(stateDir))
       ? "name the directory above it"
@@ -94,7 +93,8 @@ export async function inspectStateDirectory(
     throw new RaftKvError("failedPrecondition", `${stateDir}: no cluster has files here: ${advice}`);
   }
   const servers: ServerInspection[] = [];
-  for (const id of ids) servers.push(await inspectServer(fs, stateDir, id, running.has(id)));
+  for (const id of [...ids].toSorted((left, right) => left - right))
+    servers.push(await inspectServer(fs, stateDir, id, running.has(id)));
   const faults = [...(fault === null ? [] : [fault]), ...strayServers(servers, cluster)];
   const names = (await fs.listDirectory(stateDir)) ?? [];
   const strangers = names.filter((name) => !isOurs(name)).map((name) => `${stateDir}/${name}`);
@@ -106,6 +106,12 @@ export async function inspectStateDirectory(
     strangers,
     sound: faults.length === 0 && servers.every(isSound),
   };
+}
+
+/** The servers that must have files here. One with an address of its own may well be on another machine. */
+function expectedServers(cluster: ClusterRecord | null): readonly ServerId[] {
+  if (cluster?.state !== "started") return [];
+  return cluster.members.filter(({ address }) => address === "").map(({ id }) => id);
 }
 
 async function readRecord(

@@ -11,7 +11,8 @@
  *
  * The new cluster has an id of its own, so that servers of the old one and of the new one never talk to each
  * other. Its servers begin in the snapshot's term without a vote: the first election is in a later one, so no
- * two entries of one index and term differ. What was remembered of clients' requests stays.
+ * two entries of one index and term differ. What was remembered of clients' requests stays; who belonged to the
+ * old cluster does not: the first snapshot of the new one names its own servers, where config.ini says.
  */
 import { randomUUID } from "node:crypto";
 import { access, constants } from "node:fs/promises";
@@ -19,9 +20,10 @@ import { describeError, RaftKvError } from "../base/errors.ts";
 import { writeClusterRecord } from "../frontend/cluster-record.ts";
 import { FrontendLock } from "../frontend/frontend-lock.ts";
 import { eraseServers } from "../frontend/old-servers.ts";
+import { initialConfiguration } from "../raft/configuration.ts";
 import type { FileSystem } from "../storage/file-system.ts";
 import { createServerStore } from "../storage/server-store.ts";
-import type { SnapshotContent } from "../storage/snapshot-reader.ts";
+import type { SnapshotContent } from "../storage/store.ts";
 import { pathKind } from "./path-kind.ts";
 import { isClusterFile } from "./state-directory.ts";
 
@@ -79,19 +81,20 @@ async function create(
   signal: AbortSignal,
 ): Promise<string> {
   const clusterId = randomUUID();
-  const ids = [...Array(servers).keys()];
+  const members = initialConfiguration([...Array(servers).keys()]);
   const hardState = { currentTerm: info.position.term, votedFor: null, abstainsThrough: 0 };
   try {
-    await writeClusterRecord(fs, stateDir, { state: "starting", clusterId, servers });
-    for (const serverId of ids) {
+    await writeClusterRecord(fs, stateDir, { state: "starting", clusterId, members });
+    for (const { id: serverId } of members) {
       if (signal.aborted) throw new RaftKvError("unavailable", `interrupted: ${stateDir} holds no cluster`);
-      const identity = { clusterId, serverId, servers: ids };
-      await createServerStore(fs, stateDir, identity, {
-        hardState,
-        snapshot: { position: info.position, state },
-      });
+      await createServerStore(
+        fs,
+        stateDir,
+        { clusterId, serverId, members },
+        { hardState, snapshot: { position: info.position, configuration: members, state } },
+      );
     }
-    await writeClusterRecord(fs, stateDir, { state: "started", clusterId, servers });
+    await writeClusterRecord(fs, stateDir, { state: "started", clusterId, members });
     return clusterId;
   } catch (error) {
     // There is a better error to report than that this fails too; "starting" stays last, and says what the rest is.

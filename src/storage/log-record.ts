@@ -7,10 +7,12 @@
  *
  *   {"index":1,"term":1,"kind":"noop"}
  *   {"index":2,"term":1,"synced":1,"kind":"put","key":"k","value":"v",
- *    "clientId":1,"requestId":9,"routerId":4,"routerCall":7}
+ *    "clientId":1,"requestId":9,"routerId":4,"routerCall":7,"routerPending":5,"routerRetried":true}
+ *   {"index":3,"term":1,"kind":"configuration","members":[{"id":0,"address":"","voter":true}]}
  *
  * `clientId`/`requestId` stand there when the client named its request, `routerId`/`routerCall` when a
- * frontend sent it. `synced` stands on the first record after each sync: every record up to that index
+ * frontend sent it, and with them `routerPending` unless it is 0 and `routerRetried` if it was: older versions
+ * wrote neither. `members` is never empty and ascends by id. `synced` stands on the first record after each sync: every record up to that index
  * was durable when this one was written, so a later start knows that none of them can be a torn write.
  *
  * and for the footer that seals a full segment, where `nextIndex` is the first entry of the segment after it,
@@ -23,12 +25,15 @@
 import { crc32 } from "node:zlib";
 
 import { assert, unreachable } from "../base/assert.ts";
-import { commandByteLength, type Command, type PutCommand } from "../kv/command.ts";
+import { commandByteLength, type Command, type PutCommand, type RoutedCall } from "../kv/command.ts";
+import type { Configuration } from "../raft/configuration.ts";
 import type { Entry, LogIndex, Payload } from "../raft/entry.ts";
+import { isOrdered, membersShape } from "./member-list.ts";
 
 /** Eight digits and a space. */
 const PREFIX_BYTES = 9;
 const SPACE = 0x20;
+const loggedShape = membersShape.min(1);
 const FOOTER = /^\{"sealed":true,"nextIndex":([1-9][0-9]*)\}$/;
 
 export interface EntryRecord {
@@ -94,6 +99,8 @@ function payloadFields(payload: Payload<Command>): string {
   switch (payload.kind) {
     case "noop":
       return `"kind":"noop"`;
+    case "configuration":
+      return configurationFields(payload.configuration);
     case "command":
       return putFields(payload.command);
     default:
@@ -108,10 +115,19 @@ function putFields({ kind, key, value, request, routed }: PutCommand): string {
     fields += `,"clientId":${request.clientId},"requestId":${request.requestId}`;
   }
   if (routed !== null) {
-    assert(isInt(routed.routerId) && isInt(routed.routerCall), "a routed call is named by integers");
-    fields += `,"routerId":${routed.routerId},"routerCall":${routed.routerCall}`;
+    const { routerId, routerCall, pending, retried } = routed;
+    assert(isInt(routerId) && isInt(routerCall) && isInt(pending), "a routed call is named by integers");
+    fields += `,"routerId":${routerId},"routerCall":${routerCall}`;
+    if (pending !== 0) fields += `,"routerPending":${pending}`;
+    if (retried) fields += `,"routerRetried":true`;
   }
   return fields;
+}
+
+function configurationFields(configuration: Configuration): string {
+  assert(configuration.length > 0 && isOrdered(configuration), "a configuration has members, in order");
+  const members = configuration.map(({ id, address, voter }) => ({ id, address, voter }));
+  return `"kind":"configuration","members":${JSON.stringify(members)}`;
 }
 
 /** The fields of a record, none of them checked. */
@@ -126,6 +142,9 @@ interface Fields {
   readonly requestId?: unknown;
   readonly routerId?: unknown;
   readonly routerCall?: unknown;
+  readonly routerPending?: unknown;
+  readonly routerRetried?: unknown;
+  readonly members?: unknown;
 }
 
 function parseObject(json: string): Fields | null {
@@ -139,14 +158,43 @@ function parseObject(json: string): Fields | null {
 
 /** `count` is how many fields belong to the payload; one more or one less and the record is not ours. */
 function parsePayload(fields: Fields, count: number): Payload<Command> | null {
-  if (fields.kind === "noop") return count === 1 ? { kind: "noop" } : null;
-  const { kind, key, value, clientId, requestId, routerId, routerCall } = fields;
-  if (kind !== "put" || typeof key !== "string" || typeof value !== "string") return null;
+  switch (fields.kind) {
+    case "noop":
+      return count === 1 ? { kind: "noop" } : null;
+    case "configuration":
+      return count === 2 ? parseConfiguration(fields.members) : null;
+    case "put":
+      return parsePut(fields, count);
+    default:
+      return null;
+  }
+}
+
+function parseConfiguration(members: unknown): Payload<Command> | null {
+  const parsed = loggedShape.safeParse(members);
+  return parsed.success ? { kind: "configuration", configuration: parsed.data } : null;
+}
+
+function parsePut(fields: Fields, count: number): Payload<Command> | null {
+  const { key, value, clientId, requestId } = fields;
+  if (typeof key !== "string" || typeof value !== "string") return null;
   const request = isInt(clientId) && isInt(requestId) ? { clientId, requestId } : null;
-  const routed = isInt(routerId) && isInt(routerCall) ? { routerId, routerCall } : null;
-  if (count !== 3 + (request === null ? 0 : 2) + (routed === null ? 0 : 2)) return null;
-  const command: Command = { kind, key, value, request, routed };
+  const routed = parseRouted(fields);
+  if (count !== 3 + (request === null ? 0 : 2) + routedFieldCount(routed)) return null;
+  const command: Command = { kind: "put", key, value, request, routed };
   return { kind: "command", command, byteLength: commandByteLength(command) };
+}
+
+function parseRouted({ routerId, routerCall, routerPending, routerRetried }: Fields): RoutedCall | null {
+  if (!isInt(routerId) || !isInt(routerCall)) return null;
+  const pending = isInt(routerPending) ? routerPending : 0;
+  return { routerId, routerCall, pending, retried: routerRetried === true };
+}
+
+/** How many fields of a record say this; what says nothing is left out. */
+function routedFieldCount(routed: RoutedCall | null): number {
+  if (routed === null) return 0;
+  return 2 + (routed.pending === 0 ? 0 : 1) + (routed.retried ? 1 : 0);
 }
 
 /** Eight lowercase hex digits as an unsigned number; null for anything else. */

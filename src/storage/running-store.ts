@@ -2,6 +2,7 @@ import { assert, unreachable } from "../base/assert.ts";
 import { RaftKvError } from "../base/errors.ts";
 import type { Command } from "../kv/command.ts";
 import type { LogWrite, Persist } from "../raft/batch.ts";
+import type { Configuration } from "../raft/configuration.ts";
 import type { LogIndex } from "../raft/entry.ts";
 import type { HardState } from "../raft/hard-state.ts";
 import type { SnapshotPosition } from "../raft/snapshot-position.ts";
@@ -110,8 +111,8 @@ export class RunningStore implements Store {
     }
   }
 
-  prepareSnapshot(position: SnapshotPosition): Promise<SnapshotWriter> {
-    return this.#snapshots.prepare(position);
+  prepareSnapshot(position: SnapshotPosition, configuration: Configuration): Promise<SnapshotWriter> {
+    return this.#snapshots.prepare(position, configuration);
   }
 
   receiveSnapshot(info: SnapshotInfo): Promise<SnapshotReceipt> {
@@ -135,12 +136,13 @@ export class RunningStore implements Store {
   }
 
   async #saveHardState(next: HardState): Promise<void> {
-    const { currentTerm, votedFor, abstainsThrough } = this.#state.hardState;
+    const { currentTerm, votedFor, abstainsThrough, abstainsTo } = this.#state.hardState;
     assert(next.currentTerm >= currentTerm, "currentTerm never falls");
     const keepsVote = next.currentTerm > currentTerm || votedFor === null || next.votedFor === votedFor;
     assert(keepsVote, "a vote stands for its whole term");
-    const abstains = next.abstainsThrough === abstainsThrough || next.abstainsThrough === 0;
-    assert(abstains, "a server abstains as long as was said when it was made");
+    const votesAgain = next.abstainsThrough === 0 && next.abstainsTo === undefined;
+    const abstains = next.abstainsThrough === abstainsThrough && next.abstainsTo === abstainsTo;
+    assert(abstains || votesAgain, "a server abstains as long as was said when it was made");
     await this.#saveState({ ...this.#state, hardState: next, installing: null });
   }
 

@@ -1,5 +1,7 @@
 /** What one segment of a log holds and where it is damaged, without regard to the files around it. */
-import type { LogIndex, Term } from "../raft/entry.ts";
+import type { Command } from "../kv/command.ts";
+import type { Configuration } from "../raft/configuration.ts";
+import type { Entry, LogIndex, Term } from "../raft/entry.ts";
 import type { FileSystem } from "./file-system.ts";
 import type { Damage } from "./refusal.ts";
 import { decodeRecord } from "./log-record.ts";
@@ -18,6 +20,8 @@ export interface SegmentInspection {
   readonly lastIndex: LogIndex;
   /** Of the last good entry, or else `previousTerm`. */
   readonly lastTerm: Term | null;
+  /** The latest configuration among its good entries; null: none is. */
+  readonly members: Configuration | null;
   /** Whether a footer says which segment comes next. */
   readonly sealed: boolean;
   /** Bytes at the end that look like a write that a crash cut short. */
@@ -53,10 +57,16 @@ export async function inspectSegment(
     previousTerm: header?.previousTerm ?? null,
     lastIndex: firstIndex + scan.entries.length - 1,
     lastTerm: scan.entries.at(-1)?.term ?? header?.previousTerm ?? null,
+    members: latestConfiguration(scan.entries),
     sealed: scan.sealed,
     tornBytes: scan.damage?.kind === "torn" ? bytes.length - scan.end : 0,
     damage: [...headerFaults.map((what) => ({ path, offset: 0, what })), ...entryDamage(path, bytes, scan)],
   };
+}
+
+function latestConfiguration(entries: readonly Entry<Command>[]): Configuration | null {
+  const payload = entries.findLast((entry) => entry.payload.kind === "configuration")?.payload;
+  return payload?.kind === "configuration" ? payload.configuration : null;
 }
 
 function faultsOf(

@@ -11,6 +11,7 @@
  * the old one too, which the next start removes. Log is removed only after 3 (segmented-log.ts).
  */
 import { assert, defined } from "../base/assert.ts";
+import type { Configuration } from "../raft/configuration.ts";
 import type { SnapshotPosition } from "../raft/snapshot-position.ts";
 import { untilRoom, type WhenFull } from "./until-room.ts";
 import type { FileSystem, ReadFile } from "./file-system.ts";
@@ -55,10 +56,10 @@ export class ServerSnapshots {
   }
 
   /** As Store.prepareSnapshot. */
-  async prepare(position: SnapshotPosition): Promise<SnapshotWriter> {
-    const { clusterId, servers } = this.#identity;
+  async prepare(position: SnapshotPosition, configuration: Configuration): Promise<SnapshotWriter> {
+    const { clusterId } = this.#identity;
     const draft = this.#draft("prepared", preparedSnapshotName(position.index));
-    const header = { clusterId, position, servers };
+    const header = { clusterId, position, configuration };
     const writer = await draft.begin(() => createSnapshotWriter(this.#fs, draft.path, header));
     return {
       append: (section) => draft.run(() => writer.append(section)),
@@ -81,9 +82,9 @@ export class ServerSnapshots {
       append: (data) => draft.run(() => receipt.append(data)),
       finish: () =>
         draft.run(async () => {
-          const state = await receipt.finish();
+          const content = await receipt.finish();
           draft.finish(info);
-          return state;
+          return content;
         }),
       abandon: () => draft.abandon(),
     };

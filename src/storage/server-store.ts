@@ -82,6 +82,7 @@
  */
 import { assert } from "../base/assert.ts";
 import { encodeSections, partsOf, type KvState } from "../kv/kv-state.ts";
+import type { Configuration } from "../raft/configuration.ts";
 import type { ServerId } from "../raft/entry.ts";
 import { INITIAL_HARD_STATE, type HardState } from "../raft/hard-state.ts";
 import { ORIGIN, type SnapshotPosition } from "../raft/snapshot-position.ts";
@@ -90,6 +91,7 @@ import { makeDirectoryDurably } from "./durable-directory.ts";
 import type { WhenFull } from "./until-room.ts";
 import { orClose, type FileSystem, type Lock } from "./file-system.ts";
 import { baseOf, entriesOf, readLog, type LogContent } from "./log-recovery.ts";
+import { isOrdered } from "./member-list.ts";
 import { unusable } from "./refusal.ts";
 import { Reserve } from "./reserve.ts";
 import { RunningStore } from "./running-store.ts";
@@ -103,15 +105,22 @@ import {
 } from "./server-files.ts";
 import { positionOf, readSnapshots, type SnapshotsFound } from "./snapshot-recovery.ts";
 import { createSnapshotWriter } from "./snapshot-writer.ts";
-import { decodeStateFile, encodeStateFile, type ServerState } from "./state-file.ts";
+import { decodeStateFile, encodeStateFile, isMemberOrJoins, type ServerState } from "./state-file.ts";
 import type { Identity, Recovered, Store } from "./store.ts";
 
 /** What a new server starts from, other than nothing. */
 export interface Beginning {
   /** Of a server made anew whose disk was lost; default: it has never taken part in anything. */
   readonly hardState?: HardState;
-  /** The state that it has from the start, whose term is at most `currentTerm`; default: the empty one. */
-  readonly snapshot?: { readonly position: SnapshotPosition; readonly state: KvState };
+  /**
+   * The state that it has from the start, whose term is at most `currentTerm`, and who belongs to the cluster
+   * with it; default: the empty one, and the members of the server's identity.
+   */
+  readonly snapshot?: {
+    readonly position: SnapshotPosition;
+    readonly configuration: Configuration;
+    readonly state: KvState;
+  };
 }
 
 export interface OpenOptions extends LogOptions {
@@ -285,12 +294,12 @@ async function mend(
 async function writeFirstSnapshot(
   fs: FileSystem,
   files: ServerFiles,
-  { clusterId, servers }: Identity,
-  { position, state }: NonNullable<Beginning["snapshot"]>,
+  { clusterId }: Identity,
+  { position, configuration, state }: NonNullable<Beginning["snapshot"]>,
 ): Promise<void> {
   assert(state.appliedIndex === position.index, "a snapshot is the state at its position");
   const temporary = `${files.directory}/${preparedSnapshotName(position.index)}`;
-  const writer = await createSnapshotWriter(fs, temporary, { clusterId, position, servers });
+  const writer = await createSnapshotWriter(fs, temporary, { clusterId, position, configuration });
   try {
     for (const section of encodeSections(partsOf(state))) await writer.append(section);
     await writer.finish();
@@ -357,11 +366,8 @@ function baseName(path: string): string {
   return path.slice(path.lastIndexOf("/") + 1);
 }
 
-function assertIdentity({ clusterId, serverId, servers }: Identity): void {
+function assertIdentity({ clusterId, serverId, members }: Identity): void {
   assert(clusterId !== "", "a cluster has an id");
-  assert(servers.includes(serverId), "a server is one of its cluster");
-  assert(
-    servers.every((id, at) => at === 0 || id > (servers[at - 1] ?? id)),
-    "server ids ascend",
-  );
+  assert(isMemberOrJoins(serverId, members), "a server is one of its cluster, or is to be added to it");
+  assert(isOrdered(members), "server ids ascend");
 }

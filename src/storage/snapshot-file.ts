@@ -2,17 +2,18 @@
  * A snapshot file: the whole state at one position of the log (Raft §7). It is one JSON array, an element a line,
  *
  *   [["5f6c2c1e",{"snapshot":1,"clusterId":"…","index":812,"term":7,"servers":[0,1,2]}]
- *   ,["0a1b2c3d",{"retryCapacity":65536}]
+ *   ,["0a1b2c3d",{"retryCapacity":65536,"sessionCapacity":1024,"expiredSessions":0}]
  *   ,["…",{"data":["k1","v1","k2","v2"]}]
  *   ,["…",{"requests":["1/9","<fingerprint>",44]}]
  *   ,["…",{"routedCalls":["4/7",45]}]
- *   ,["…",{"end":{"sections":4,"checksum":"<CRC-32 of every byte before this line>"}}]
+ *   ,["…",{"sessions":["4",7,7,0,0,45]}]
+ *   ,["…",{"end":{"sections":5,"checksum":"<CRC-32 of every byte before this line>"}}]
  *   ]
  *
  * each element [<CRC-32 of the JSON text of its second member, 8 lowercase hex digits>, <member>]: a header, the
- * sections of kv/kv-state.ts, and an end that counts them. "snapshot" in the header is the version of the format;
- * the first line keeps its shape in every version. There is one way to write a file, so whatever else stands in
- * it, also a blank, is damage.
+ * sections of kv/kv-state.ts, and an end that counts them. In the header "members" stands in the place of "servers"
+ * where that says too little (member-list.ts). "snapshot" is the version of the format; the first line keeps its
+ * shape in every version. There is one way to write a file, so whatever else stands in it, also a blank, is damage.
  *
  * Order. The file is written from its start under another name (snapshot-writer.ts), synced, and only then given
  * its own: a file called snapshot-<index>.json was whole and durable. So there is no torn write to be told from
@@ -33,9 +34,10 @@ import { crc32 } from "node:zlib";
 import { z } from "zod";
 
 import { assert } from "../base/assert.ts";
-import type { ServerId } from "../raft/entry.ts";
+import type { Configuration } from "../raft/configuration.ts";
 import type { SnapshotPosition } from "../raft/snapshot-position.ts";
 import { checksumText } from "./log-record.ts";
+import { decodeMembers, encodeMembers, isOrdered, membersShape, serversShape } from "./member-list.ts";
 
 /** The version of the format. */
 const SNAPSHOT_FORMAT = 1;
@@ -44,8 +46,8 @@ const SNAPSHOT_FORMAT = 1;
 export interface SnapshotHeader {
   readonly clusterId: string;
   readonly position: SnapshotPosition;
-  /** The ids of the cluster's voters at that position, ascending. */
-  readonly servers: readonly ServerId[];
+  /** Who belongs to the cluster at that position; never empty. */
+  readonly configuration: Configuration;
 }
 
 /** Why a file is not a good snapshot. */
@@ -79,18 +81,20 @@ const headerShape = z.strictObject({
   clusterId: z.string().min(1),
   index: z.int().min(1),
   term: z.int().min(1),
-  servers: z
-    .array(z.int().min(0))
-    .min(1)
-    .refine((ids) => ids.every((id, at) => at === 0 || id > (ids[at - 1] ?? id))),
+  servers: serversShape.optional(),
+  members: membersShape.min(1).optional(),
 });
 const versionShape = z.object({ snapshot: z.int() });
 const endShape = z.strictObject({ end: z.strictObject({ sections: z.int().min(0), checksum: z.string() }) });
 
 /** The first line. */
-export function encodeHeaderLine({ clusterId, position, servers }: SnapshotHeader): Uint8Array {
+export function encodeHeaderLine({ clusterId, position, configuration }: SnapshotHeader): Uint8Array {
+  assert(configuration.length > 0 && isOrdered(configuration), "a configuration has members, in order");
   const { index, term } = position;
-  return encodeLine(FIRST, JSON.stringify({ snapshot: SNAPSHOT_FORMAT, clusterId, index, term, servers }));
+  const header = { snapshot: SNAPSHOT_FORMAT, clusterId, index, term, ...encodeMembers(configuration) };
+  const line = encodeLine(FIRST, JSON.stringify(header));
+  assert(line.length <= MAX_HEADER_BYTES, "a header fits in what a reader takes");
+  return line;
 }
 
 /** The line for a section of the state. */
@@ -214,8 +218,10 @@ export class SnapshotDecoder {
     }
     const parsed = headerShape.safeParse(value);
     if (!parsed.success) return this.#misshapen();
-    const { clusterId, index, term, servers } = parsed.data;
-    this.#sink.header({ clusterId, position: { index, term }, servers });
+    const { clusterId, index, term } = parsed.data;
+    const configuration = decodeMembers(parsed.data);
+    if (configuration === null) return this.#misshapen();
+    this.#sink.header({ clusterId, position: { index, term }, configuration });
     this.#expected = "section";
     return null;
   }

@@ -1,4 +1,5 @@
-import type { LogIndex, ServerId } from "../raft/entry.ts";
+import type { Configuration } from "../raft/configuration.ts";
+import type { LogIndex } from "../raft/entry.ts";
 import type { SnapshotPosition } from "../raft/snapshot-position.ts";
 import type { FileSystem } from "./file-system.ts";
 import type { Damage } from "./refusal.ts";
@@ -12,7 +13,7 @@ export interface SnapshotInspection {
   /** What its first line says; all of it null when that is damaged. */
   readonly clusterId: string | null;
   readonly position: SnapshotPosition | null;
-  readonly servers: readonly ServerId[] | null;
+  readonly members: Configuration | null;
   /** How many it holds; null when it is not whole. */
   readonly keys: number | null;
   /** CRC-32 of the whole file, 8 lowercase hex digits; null when it is not whole. */
@@ -38,7 +39,7 @@ export async function inspectSnapshot(
   const finding = await inspectSnapshotFile(fs, path);
   if (finding === null) return null;
   const isWhole = finding.kind === "whole";
-  const header = isWhole ? finding.content.header : finding.header;
+  const { header } = finding;
   const faults: Damage[] = [];
   if (!isWhole) faults.push({ path, offset: finding.damage.offset, what: finding.damage.what });
   if (header !== null && clusterId !== null && header.clusterId !== clusterId) {
@@ -53,7 +54,7 @@ export async function inspectSnapshot(
     bytes: isWhole ? finding.content.info.totalBytes : finding.totalBytes,
     clusterId: header?.clusterId ?? null,
     position: header?.position ?? null,
-    servers: header?.servers ?? null,
+    members: header?.configuration ?? null,
     keys: isWhole ? finding.content.state.data.size : null,
     checksum: isWhole ? finding.content.info.checksum : null,
     damage: faults,

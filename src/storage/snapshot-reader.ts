@@ -11,21 +11,21 @@ import {
   type SnapshotHeader,
   type SnapshotSink,
 } from "./snapshot-file.ts";
-import type { SnapshotInfo } from "./store.ts";
+import type { SnapshotContent } from "./store.ts";
 
 /** How much is read and taken in at once. */
 const PIECE_BYTES = 256 * 1024;
 
 /** A good snapshot file. */
-export interface SnapshotContent {
+export interface WholeSnapshot {
+  readonly kind: "whole";
   readonly header: SnapshotHeader;
-  readonly info: SnapshotInfo;
-  readonly state: KvState;
+  readonly content: SnapshotContent;
 }
 
 /** What a file is that should be a snapshot. */
 export type SnapshotFinding =
-  | { readonly kind: "whole"; readonly content: SnapshotContent }
+  | WholeSnapshot
   | {
       readonly kind: "damaged";
       /** null: the first line is damaged, or of another version. */
@@ -40,10 +40,10 @@ export type SnapshotFinding =
  * Reads and checks the whole file. Rejects with RaftKvError "corruption" with path and byte offset,
  * "failedPrecondition" when there is no file or another version's, "io" when it cannot be read.
  */
-export async function readSnapshotFile(fs: FileSystem, path: string): Promise<SnapshotContent> {
+export async function readSnapshotFile(fs: FileSystem, path: string): Promise<WholeSnapshot> {
   const finding = await inspectSnapshotFile(fs, path);
   if (finding === null) throw unusable(path, "there is no such file");
-  if (finding.kind === "whole") return finding.content;
+  if (finding.kind === "whole") return finding;
   const { kind, offset, what } = finding.damage;
   throw kind === "unusable" ? unusable(path, what) : corrupted(path, offset, what);
 }
@@ -77,7 +77,7 @@ async function inspect(file: ReadFile): Promise<SnapshotFinding> {
   const header = defined(loading.found, "a whole file has a header");
   const state = defined(loading.state, "a whole file has an end");
   const info = { position: header.position, totalBytes, checksum: checksumText(decoder.checksum) };
-  return { kind: "whole", content: { header, info, state } };
+  return { kind: "whole", header, content: { info, configuration: header.configuration, state } };
 }
 
 /** Loads what a decoder finds. */

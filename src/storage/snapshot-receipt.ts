@@ -1,9 +1,8 @@
 /** Collects a snapshot file that a leader sends, at a name under which it does not count yet. */
 import { RaftKvError } from "../base/errors.ts";
-import type { KvState } from "../kv/kv-state.ts";
 import type { AppendFile, FileSystem } from "./file-system.ts";
 import { readSnapshotFile } from "./snapshot-reader.ts";
-import type { SnapshotInfo } from "./store.ts";
+import type { SnapshotContent, SnapshotInfo } from "./store.ts";
 
 /** As for a snapshot that is written: the log's fsyncs never wait behind one large flood. */
 const SYNC_EVERY_BYTES = 4 * 1024 * 1024;
@@ -50,21 +49,22 @@ export class FileSnapshotReceipt {
   }
 
   /** As SnapshotReceipt.finish. */
-  async finish(): Promise<KvState> {
+  async finish(): Promise<SnapshotContent> {
     const { position, totalBytes, checksum } = this.info;
     if (this.size < totalBytes) throw this.#wrong(`ends after ${this.size} of ${totalBytes} bytes`);
     await this.#sync();
     await this.#close();
-    const { header, info, state } = await readSnapshotFile(this.#fs, this.#path);
+    const { header, content } = await readSnapshotFile(this.#fs, this.#path);
     if (header.clusterId !== this.#clusterId) {
       throw new RaftKvError("failedPrecondition", `${this.#path}: belongs to cluster ${header.clusterId}`);
     }
-    const { index, term } = info.position;
+    const { index, term } = content.info.position;
     if (index !== position.index || term !== position.term) {
       throw this.#wrong(`is of entry ${index} of term ${term}`);
     }
-    if (info.checksum !== checksum) throw this.#wrong(`has the checksum ${info.checksum}`);
-    return state;
+    const found = content.info.checksum;
+    if (found !== checksum) throw this.#wrong(`has the checksum ${found}`);
+    return content;
   }
 
   /** Removes the file, not durably; also after `finish`, as long as it has not got its other name. */

@@ -1,17 +1,16 @@
 /** Reads what there is of snapshots and judges it; changes nothing. */
-import type { KvState } from "../kv/kv-state.ts";
 import type { Term } from "../raft/entry.ts";
 import { ORIGIN, type SnapshotPosition } from "../raft/snapshot-position.ts";
 import type { FileSystem } from "./file-system.ts";
 import { corrupted, unusable } from "./refusal.ts";
 import { isServerTemporary, snapshotIndex, snapshotName } from "./server-files.ts";
 import { readSnapshotFile } from "./snapshot-reader.ts";
-import type { SnapshotInfo } from "./store.ts";
+import type { SnapshotContent } from "./store.ts";
 
 /** The snapshots of one server. */
 export interface SnapshotsFound {
   /** The one that counts; null: there is none. */
-  readonly newest: { readonly info: SnapshotInfo; readonly state: KvState } | null;
+  readonly newest: SnapshotContent | null;
   /** What a crash left of others, to be removed, each with what it is. */
   readonly leftOvers: readonly { readonly path: string; readonly what: string }[];
 }
@@ -37,7 +36,7 @@ export async function readSnapshots(
   });
   if (newestIndex === 0) return { newest: null, leftOvers };
   const path = `${directory}/${snapshotName(newestIndex)}`;
-  const { header, info, state } = await readSnapshotFile(fs, path);
+  const { header, content } = await readSnapshotFile(fs, path);
   const { index, term } = header.position;
   if (header.clusterId !== clusterId) {
     throw unusable(path, `belongs to cluster ${header.clusterId}, the state file to cluster ${clusterId}`);
@@ -46,7 +45,7 @@ export async function readSnapshots(
   if (term > currentTerm) {
     throw corrupted(path, 0, `is of term ${term}, but the state file knows only ${currentTerm}`);
   }
-  return { newest: { info, state }, leftOvers };
+  return { newest: content, leftOvers };
 }
 
 /** What the snapshots stand for; ORIGIN when there is none. */

@@ -5,10 +5,12 @@
  *     "format": 1,
  *     "clusterId": "…",
  *     "serverId": 0,
- *     "servers": [0, 1, 2],
+ *     "servers": [0, 1, 2],      the cluster as the server was created; "members" in full where that says too
+ *                                little (member-list.ts), [] when the server is to be added to a cluster
  *     "currentTerm": 7,
  *     "votedFor": null,          the id of a server, or null
  *     "abstainsThrough": 7,      absent when it is 0
+ *     "abstainsTo": 41,          absent when there is none
  *     "logReaches": { "index": 9, "term": 6 },    absent when that is not known
  *     "installing": { "index": 30, "term": 7 },   absent when no install is under way
  *     "checksum": "5f6c2c1e"     CRC-32 of the other fields as compact JSON, in this order
@@ -22,10 +24,13 @@ import { crc32 } from "node:zlib";
 
 import { z } from "zod";
 
+import { memberOf, type Configuration } from "../raft/configuration.ts";
+import type { ServerId } from "../raft/entry.ts";
 import type { HardState } from "../raft/hard-state.ts";
 import type { SnapshotPosition } from "../raft/snapshot-position.ts";
 import type { FileSystem } from "./file-system.ts";
 import { checksumText } from "./log-record.ts";
+import { decodeMembers, encodeMembers, membersShape, serverIdShape, serversShape } from "./member-list.ts";
 import { corrupted, unusable } from "./refusal.ts";
 import { FORMAT, serverFiles, stateFileServer } from "./server-files.ts";
 import type { Identity } from "./store.ts";
@@ -39,29 +44,39 @@ export interface ServerState {
   readonly installing: SnapshotPosition | null;
 }
 
-const id = z.int().min(0);
 const position = z.strictObject({ index: z.int().min(1), term: z.int().min(0) });
 
 const shape = z
   .strictObject({
     format: z.literal(FORMAT),
     clusterId: z.string().min(1),
-    serverId: id,
-    servers: z.array(id).min(1),
+    serverId: serverIdShape,
+    servers: serversShape.optional(),
+    members: membersShape.optional(),
     currentTerm: z.int().min(0),
-    votedFor: id.nullable(),
+    votedFor: serverIdShape.nullable(),
     abstainsThrough: z.int().min(1).optional(),
+    abstainsTo: z.int().min(1).optional(),
     logReaches: position.optional(),
     installing: position.optional(),
     checksum: z.string(),
   })
-  .refine(({ servers }) => servers.every((server, at) => at === 0 || server > (servers[at - 1] ?? 0)), {
-    message: "servers are not ascending",
+  .transform(({ servers, members, ...fields }) => ({
+    ...fields,
+    members: decodeMembers({ servers, members }),
+  }))
+  .refine(({ members }) => members !== null, { message: "the servers are not told as they should be" })
+  .refine(({ members, serverId }) => isMemberOrJoins(serverId, members ?? []), {
+    message: "serverId is not in servers",
   })
-  .refine(({ servers, serverId }) => servers.includes(serverId), { message: "serverId is not in servers" })
   .refine(({ currentTerm, abstainsThrough = 0 }) => abstainsThrough <= currentTerm, {
     message: "abstainsThrough is above currentTerm",
   });
+
+/** Whether a server can have that id where these are the members; none: it is to be added. */
+export function isMemberOrJoins(serverId: ServerId, members: Configuration): boolean {
+  return members.length === 0 || memberOf(members, serverId) !== null;
+}
 
 /** The file's whole content. */
 export function encodeStateFile(state: ServerState): Uint8Array {
@@ -83,12 +98,17 @@ export function decodeStateFile(path: string, bytes: Uint8Array): ServerState {
     const issue = parsed.error.issues[0];
     throw corrupted(path, null, `${issue?.path.join(".") ?? ""}: ${issue?.message ?? "wrong shape"}`);
   }
-  const { clusterId, serverId, servers, checksum } = parsed.data;
-  const { currentTerm, votedFor, abstainsThrough = 0 } = parsed.data;
+  const { clusterId, serverId, members, checksum } = parsed.data;
+  const { currentTerm, votedFor, abstainsThrough = 0, abstainsTo } = parsed.data;
   const { logReaches = null, installing = null } = parsed.data;
   const state: ServerState = {
-    identity: { clusterId, serverId, servers },
-    hardState: { currentTerm, votedFor, abstainsThrough },
+    identity: { clusterId, serverId, members: members ?? [] },
+    hardState: {
+      currentTerm,
+      votedFor,
+      abstainsThrough,
+      ...(abstainsTo === undefined ? {} : { abstainsTo }),
+    },
     logReaches,
     installing,
   };
@@ -132,10 +152,11 @@ function fieldsOf({ identity, hardState, logReaches, installing }: ServerState) 
     format: FORMAT,
     clusterId: identity.clusterId,
     serverId: identity.serverId,
-    servers: identity.servers,
+    ...encodeMembers(identity.members),
     currentTerm: hardState.currentTerm,
     votedFor: hardState.votedFor,
     ...(hardState.abstainsThrough === 0 ? {} : { abstainsThrough: hardState.abstainsThrough }),
+    ...(hardState.abstainsTo === undefined ? {} : { abstainsTo: hardState.abstainsTo }),
     ...(logReaches === null ? {} : { logReaches: { index: logReaches.index, term: logReaches.term } }),
     ...(installing === null ? {} : { installing: { index: installing.index, term: installing.term } }),
   };

@@ -1,5 +1,6 @@
 import type { Command } from "../kv/command.ts";
 import type { KvState } from "../kv/kv-state.ts";
+import type { Configuration } from "../raft/configuration.ts";
 import type { LogWrite, Persist } from "../raft/batch.ts";
 import type { Entry, LogIndex, ServerId, Term } from "../raft/entry.ts";
 import type { HardState } from "../raft/hard-state.ts";
@@ -10,8 +11,8 @@ export interface Identity {
   /** Drawn anew by every StartRaft; tells clusters apart. */
   readonly clusterId: string;
   readonly serverId: ServerId;
-  /** The ids of the cluster's voters, this one among them, ascending. */
-  readonly servers: readonly ServerId[];
+  /** The cluster as this server was created; empty: it is to be added to one, and learns it from the log. */
+  readonly members: Configuration;
 }
 
 /** What a server finds when it starts. */
@@ -19,7 +20,7 @@ export interface Recovered {
   readonly identity: Identity;
   readonly hardState: HardState;
   /** The state at the newest snapshot; null: there is none, and the state begins empty. */
-  readonly snapshot: { readonly info: SnapshotInfo; readonly state: KvState } | null;
+  readonly snapshot: SnapshotContent | null;
   /** What there is of the log. It begins at or before the entry after the snapshot, and reaches the snapshot. */
   readonly log: {
     /** The entry before the first one here. */
@@ -29,6 +30,14 @@ export interface Recovered {
   };
   /** What recovery mended (a torn tail cut off, a left-over file removed), one line each, for the log. */
   readonly repairs: readonly string[];
+}
+
+/** A snapshot that was read and found whole. */
+export interface SnapshotContent {
+  readonly info: SnapshotInfo;
+  /** Who belongs to the cluster at its position. */
+  readonly configuration: Configuration;
+  readonly state: KvState;
 }
 
 /** A write that makes room on the disk. */
@@ -72,7 +81,7 @@ export interface Store {
   /** The snapshot that counts; null when there is none. */
   readonly snapshotInfo: SnapshotInfo | null;
   /** Starts a snapshot file of this server's own state; at most one at a time. It counts after "compact". */
-  prepareSnapshot(position: SnapshotPosition): Promise<SnapshotWriter>;
+  prepareSnapshot(position: SnapshotPosition, configuration: Configuration): Promise<SnapshotWriter>;
   /** Starts to receive a leader's snapshot file; at most one at a time. It counts after "install". */
   receiveSnapshot(info: SnapshotInfo): Promise<SnapshotReceipt>;
   /** Opens the snapshot that counts, for sending; null when there is none. It stays readable until closed. */
@@ -101,7 +110,7 @@ export interface SnapshotReceipt {
    * Makes it durable, checks every checksum and reads what it holds. Rejects with RaftKvError "corruption" or
    * "failedPrecondition" when it is not the snapshot that `info` says, of this cluster: abandon it then.
    */
-  finish(): Promise<KvState>;
+  finish(): Promise<SnapshotContent>;
   /** Removes it. Also after finish, as long as no "install" was asked for. */
   abandon(): Promise<void>;
 }

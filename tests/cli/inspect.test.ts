@@ -3,9 +3,12 @@ import { chmod, mkdir, readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { inspectStateDirectory } from "../../src/cli/inspect.ts";
 import { writeClusterRecord } from "../../src/frontend/cluster-record.ts";
+import { initialConfiguration } from "../../src/raft/configuration.ts";
+import { createServerStore, openServerStore } from "../../src/storage/server-store.ts";
 import { OsFileSystem } from "../../src/storage/os-file-system.ts";
 import { segmentName } from "../../src/storage/server-files.ts";
 import { writeInspectedServer } from "../storage/inspected-server.ts";
+import { append, configuration, group, MEMBERS, noop, SPREAD, term } from "../storage/sample-log.ts";
 import { snapshotBytes } from "../storage/sample-snapshot.ts";
 import { answerOf, failureLine } from "./command-answer.ts";
 import { raftkv } from "./raftkv-process.ts";
@@ -17,9 +20,9 @@ const fs = new OsFileSystem();
 
 async function writeCluster(stateDir: string, clusterId = "cluster-a"): Promise<void> {
   for (const serverId of [0, 1, 2]) {
-    await writeInspectedServer(fs, stateDir, { clusterId, serverId, servers: [0, 1, 2] });
+    await writeInspectedServer(fs, stateDir, { clusterId, serverId, members: MEMBERS });
   }
-  await writeClusterRecord(fs, stateDir, { state: "started", clusterId, servers: 3 });
+  await writeClusterRecord(fs, stateDir, { state: "started", clusterId, members: MEMBERS });
 }
 
 async function flip(path: string, offset: number): Promise<void> {
@@ -50,11 +53,30 @@ test("a good state directory: everything that is in it, exit code 0, and nothing
   expect(exitCode).toBe(0);
   expect(text).toStartWith(`${directory.path}: cluster cluster-a, 3 servers\n`);
   expect(text.match(/^server [012]: would start$/gm)).toHaveLength(3);
-  expect(text).toContain("term 3, vote for 0; servers 0 1 2");
+  expect(text).toContain("term 3, vote for 0; created with servers 0 1 2");
   expect(text).toContain("state up to entry 5 of term 2; 3 keys");
   expect(text).toMatch(/entries 6 to \d+, the last of term 3; sealed/);
   expect(text).toEndWith("\neverything is as it was written");
   expect(await fingerprint(directory.path)).toEqual(before);
+});
+
+test("the members that the log changed to are told, and a server that is to be added to a cluster as such", async () => {
+  await using directory = await temporaryDirectory();
+  const joiner = { clusterId: "cluster-a", serverId: 7, members: [] };
+  await createServerStore(fs, directory.path, joiner, { hardState: term(2, 7) });
+  const text = async () => String((await answerOf(["inspect", directory.path])).output.stdout);
+  expect(await text()).toContain("term 2, vote for 7; to be added to its cluster");
+  const { store } = await openServerStore(fs, directory.path, 7);
+  const entries = [noop(1, 2), configuration(2, 2, MEMBERS), configuration(3, 2, SPREAD), noop(4, 2)];
+  await store.persist(group(null, append(...entries)));
+  await store.close();
+  expect(await text()).toContain(
+    "entries 1 to 4, the last of term 2; changed to servers 0=10.0.0.1:9001 1 7=[2001:db8::7]:9008 (no vote)",
+  );
+  const { output } = await answerOf(["inspect", directory.path, "--json"]);
+  expect(output.json).toMatchObject({
+    servers: [{ files: [{ state: { identity: joiner } }, { members: SPREAD }] }],
+  });
 });
 
 test("P4: with damage the exit code is 1, and each damaged place is a line with file and byte", async () => {
@@ -99,7 +121,11 @@ test("P7: a damaged record of the cluster is a fault, and the servers are inspec
 test("P10: a server of another cluster is a fault", async () => {
   await using directory = await temporaryDirectory();
   await writeCluster(directory.path);
-  await writeClusterRecord(fs, directory.path, { state: "started", clusterId: "cluster-b", servers: 3 });
+  await writeClusterRecord(fs, directory.path, {
+    state: "started",
+    clusterId: "cluster-b",
+    members: MEMBERS,
+  });
   const { exitCode, output } = await answerOf(["inspect", directory.path]);
   expect(exitCode).toBe(1);
   expect(output.stdout).toContain("server_2.json: belongs to cluster cluster-a, cluster.json to cluster-b");
@@ -107,16 +133,29 @@ test("P10: a server of another cluster is a fault", async () => {
 
 test("P9: a server of the recorded cluster that has no files would not start", async () => {
   await using directory = await temporaryDirectory();
-  await writeInspectedServer(fs, directory.path, { clusterId: "c", serverId: 0, servers: [0, 1] });
-  await writeClusterRecord(fs, directory.path, { state: "started", clusterId: "c", servers: 2 });
+  const members = initialConfiguration([0, 1]);
+  await writeInspectedServer(fs, directory.path, { clusterId: "c", serverId: 0, members });
+  await writeClusterRecord(fs, directory.path, { state: "started", clusterId: "c", members });
   const { exitCode, output } = await answerOf(["inspect", directory.path]);
   expect(exitCode).toBe(1);
   expect(output.stdout).toContain("server 1: would not start: ");
 });
 
+test("a member with an address of its own may be on another machine: it needs no files here", async () => {
+  await using directory = await temporaryDirectory();
+  const members = [SPREAD[1], SPREAD[2]].filter((member) => member !== undefined);
+  const identity = { clusterId: "c", serverId: 1, members: initialConfiguration([1]) };
+  await writeInspectedServer(fs, directory.path, identity);
+  await writeClusterRecord(fs, directory.path, { state: "started", clusterId: "c", members });
+  const { exitCode, output } = await answerOf(["inspect", directory.path]);
+  expect(exitCode).toBe(0);
+  expect(output.stdout).toContain("cluster c, 2 servers: 1 7=[2001:db8::7]:9008 (no vote)\n");
+  expect(output.stdout).not.toContain("server 7");
+});
+
 test("what a cut short StartRaft leaves is no cluster, and what is not ours is named", async () => {
   await using directory = await temporaryDirectory();
-  await writeClusterRecord(fs, directory.path, { state: "starting", clusterId: "c", servers: 3 });
+  await writeClusterRecord(fs, directory.path, { state: "starting", clusterId: "c", members: MEMBERS });
   await Bun.write(join(directory.path, "notes.txt"), "mine");
   await Bun.write(join(directory.path, "server_0.log"), "a server's");
   const { exitCode, output } = await answerOf(["inspect", directory.path]);

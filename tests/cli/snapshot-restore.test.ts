@@ -6,10 +6,12 @@ import { restoreSnapshot } from "../../src/cli/snapshot-restore.ts";
 import { readClusterRecord } from "../../src/frontend/cluster-record.ts";
 import { FrontendLock } from "../../src/frontend/frontend-lock.ts";
 import { KvStateMachine } from "../../src/kv/state-machine.ts";
+import { initialConfiguration } from "../../src/raft/configuration.ts";
 import { MemoryDisk, type FaultPlan, type MemoryFileSystem } from "../../src/storage/memory-file-system.ts";
 import { OsFileSystem } from "../../src/storage/os-file-system.ts";
 import { openServerStore } from "../../src/storage/server-store.ts";
-import { sampleMachine, snapshotBytes, writeSnapshot } from "../storage/sample-snapshot.ts";
+import { SPREAD } from "../storage/sample-log.ts";
+import { HEADER, sampleMachine, snapshotBytes, writeSnapshot } from "../storage/sample-snapshot.ts";
 import { answerOf, failureLine } from "./command-answer.ts";
 import { raftkv } from "./raftkv-process.ts";
 import { temporaryDirectory } from "./temporary-directory.ts";
@@ -37,11 +39,13 @@ test("S5: each restored server has the data and the memory of retries, in a new 
 
   const fs = new OsFileSystem();
   const record = await readClusterRecord(fs, stateDir);
-  expect(record).toMatchObject({ state: "started", servers: 3 });
+  expect(record).toMatchObject({ state: "started", members: initialConfiguration([0, 1, 2]) });
   expect(record?.clusterId).not.toBe("cluster-a");
+  const members = initialConfiguration([0, 1, 2]);
   for (const serverId of [0, 1, 2]) {
     const { store, recovered } = await openServerStore(fs, stateDir, serverId);
-    expect(recovered.identity).toEqual({ clusterId: record?.clusterId ?? "", serverId, servers: [0, 1, 2] });
+    expect(recovered.identity).toEqual({ clusterId: record?.clusterId ?? "", serverId, members });
+    expect(recovered.snapshot?.configuration).toEqual(members);
     expect(recovered.hardState).toEqual({ currentTerm: 2, votedFor: null, abstainsThrough: 0 });
     expect(recovered.log).toEqual({ base: { index: 5, term: 2 }, entries: [] });
     expect(recovered.repairs).toEqual([]);
@@ -63,12 +67,28 @@ test("a cluster of another size is made with --servers", async () => {
   );
   const { store, recovered } = await openServerStore(new OsFileSystem(), stateDir, 0);
   await store.close();
-  expect(recovered.identity.servers).toEqual([0]);
+  expect(recovered.identity.members).toEqual(initialConfiguration([0]));
   for (const servers of ["0", "16", "x"]) {
     const line = await failureLine(["snapshot", "restore", file, "--dir", "d", "--servers", servers]);
     expect(line).toContain("--servers must be a whole number from 1 to 15");
   }
   expect(await failureLine(["snapshot", "restore", file])).toContain("--dir is missing");
+});
+
+test("S5: of the cluster that a snapshot was saved from nothing stays: neither addresses nor who voted", async () => {
+  await using directory = await temporaryDirectory();
+  const file = join(directory.path, "backup");
+  const stateDir = join(directory.path, "new");
+  const header = { ...HEADER, configuration: SPREAD };
+  await Bun.write(file, await snapshotBytes(sampleMachine(), header));
+  const inspected = await answerOf(["inspect", file]);
+  expect(inspected.output.stdout).toContain("servers 0=10.0.0.1:9001 1 7=[2001:db8::7]:9008 (no vote)");
+  expect(inspected.output.json).toMatchObject({ members: SPREAD });
+  expect((await answerOf(["snapshot", "restore", file, "--dir", stateDir])).exitCode).toBe(0);
+  const { store, recovered } = await openServerStore(new OsFileSystem(), stateDir, 2);
+  await store.close();
+  expect(recovered.identity.members).toEqual(initialConfiguration([0, 1, 2]));
+  expect(recovered.snapshot?.configuration).toEqual(initialConfiguration([0, 1, 2]));
 });
 
 /** What is done to a good snapshot file, and what the one line about it must hold. */

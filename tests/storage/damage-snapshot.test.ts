@@ -24,7 +24,7 @@ import {
   server,
   STATE,
 } from "./damaged-server.ts";
-import { append, compact, group, IDENTITY, noop, puts, readServer, term } from "./sample-log.ts";
+import { append, compact, group, IDENTITY, MEMBERS, noop, puts, readServer, term } from "./sample-log.ts";
 import { digestOf, foreignSnapshot, machineAt } from "./sample-life.ts";
 
 const SNAPSHOT = `${DIRECTORY}/snapshot-8.json`;
@@ -38,7 +38,7 @@ async function compacted(through = 8): Promise<FileSystem> {
   const { store } = await openServerStore(mount, "raft_state", 1, OPTIONS);
   await store.persist(group(term(1), append(...ENTRIES.slice(0, 7))));
   await store.persist(group(term(2), append(...ENTRIES.slice(7))));
-  const writer = await store.prepareSnapshot({ index: 8, term: 2 });
+  const writer = await store.prepareSnapshot({ index: 8, term: 2 }, MEMBERS);
   const frozen = machineAt(ORIGIN, ENTRIES, 8).freeze();
   for (const section of frozen.sections()) await writer.append(section);
   await writer.finish();

@@ -81,7 +81,7 @@ onSmallDisks((fresh) => {
     expect((await refusal(tooMany())).code).toBe("diskFull");
     await writer.abandon();
     const info = await writeSnapshot(fs, `${directory}/snapshot.tmp`);
-    expect((await readSnapshotFile(fs, `${directory}/snapshot.tmp`)).info).toEqual(info);
+    expect((await readSnapshotFile(fs, `${directory}/snapshot.tmp`)).content.info).toEqual(info);
   });
 });
 

@@ -15,10 +15,10 @@ export async function writeInspectedServer(
 ): Promise<void> {
   const aside = new MemoryDisk().mount();
   await writeSnapshot(aside, "/snapshot");
-  const { info, state } = await readSnapshotFile(aside, "/snapshot");
+  const { info, state } = (await readSnapshotFile(aside, "/snapshot")).content;
   await createServerStore(fs, stateDir, identity, {
     hardState: term(3, 0),
-    snapshot: { position: info.position, state },
+    snapshot: { position: info.position, configuration: identity.members, state },
   });
   const { store } = await openServerStore(fs, stateDir, identity.serverId, { maxSegmentBytes: 700 });
   await store.persist(group(null, append(...puts(6, 15, 3))));

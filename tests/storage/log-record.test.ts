@@ -1,7 +1,17 @@
 import { expect, test } from "bun:test";
 import { crc32 } from "node:zlib";
 
-import { assert as holds, constant, integer, oneof, option, property, record, string } from "fast-check";
+import {
+  assert as holds,
+  boolean,
+  constant,
+  integer,
+  oneof,
+  option,
+  property,
+  record,
+  string,
+} from "fast-check";
 
 import type { Entry } from "../../src/raft/entry.ts";
 import type { Command } from "../../src/kv/command.ts";
@@ -12,7 +22,7 @@ import {
   encodeFooter,
   encodeRecord,
 } from "../../src/storage/log-record.ts";
-import { noop, put } from "./sample-log.ts";
+import { configuration, noop, put, SPREAD } from "./sample-log.ts";
 
 const NASTY = [
   "__proto__",
@@ -56,7 +66,9 @@ test("I1: any entry comes back as it was", () => {
   const text = oneof(string({ unit: "binary" }), string({ unit: "grapheme" }), constant("\ud800\0__proto__"));
   const names = record({
     request: option(record({ clientId: id, requestId: id }), { nil: null }),
-    routed: option(record({ routerId: id, routerCall: id }), { nil: null }),
+    routed: option(record({ routerId: id, routerCall: id, pending: id, retried: boolean() }), {
+      nil: null,
+    }),
   });
   const synced = option(integer({ min: 0, max: 8 }), { nil: null });
   holds(
@@ -73,11 +85,33 @@ test("a record is a checksum over the UTF-8 of its JSON, the JSON, and a newline
   const checksum = crc32(json).toString(16).padStart(8, "0");
   expect(encodeEntry(noop(7, 2), 6)).toBe(`${checksum} ${json}\n`);
   const request = { clientId: 5, requestId: 6 };
-  const routed = { routerId: 7, routerCall: 8 };
+  const routed = { routerId: 7, routerCall: 8, pending: 0, retried: false };
   expect(encodeEntry(put(1, 1, "é", "\n", { request, routed }), null).slice(9)).toBe(
     `{"index":1,"term":1,"kind":"put","key":"é","value":"\\n",` +
       `"clientId":5,"requestId":6,"routerId":7,"routerCall":8}\n`,
   );
+  const again = { ...routed, pending: 3, retried: true };
+  expect(encodeEntry(put(1, 1, "k", "v", { routed: again }), null).slice(9)).toBe(
+    `{"index":1,"term":1,"kind":"put","key":"k","value":"v",` +
+      `"routerId":7,"routerCall":8,"routerPending":3,"routerRetried":true}\n`,
+  );
+});
+
+test("M3: a configuration comes back as it was, with every member in full", () => {
+  const entry = configuration(3, 2, SPREAD);
+  const line = encodeEntry(entry, null);
+  expect(line.slice(9)).toBe(
+    `{"index":3,"term":2,"kind":"configuration","members":[` +
+      `{"id":0,"address":"10.0.0.1:9001","voter":true},{"id":1,"address":"","voter":true},` +
+      `{"id":7,"address":"[2001:db8::7]:9008","voter":false}]}\n`,
+  );
+  expect(decode(line)).toEqual({ entry, synced: null });
+  const plain = configuration(4, 2, [{ id: 0, address: "", voter: true }]);
+  expect(encodeEntry(plain, 3)).toContain(`"members":[{"id":0,"address":"","voter":true}]`);
+  expect(decode(encodeEntry(plain, 3))).toEqual({ entry: plain, synced: 3 });
+  for (const wrong of [[], SPREAD.toReversed(), [...SPREAD, ...SPREAD]]) {
+    expect(() => encodeEntry(configuration(3, 2, wrong), null)).toThrow("has members, in order");
+  }
 });
 
 test("P4: one flipped bit anywhere in a record makes it unreadable", () => {
@@ -95,6 +129,11 @@ test("P4: one flipped bit anywhere in a record makes it unreadable", () => {
 
 test("P4: a line with a right checksum is still refused when it is not exactly a record", () => {
   const good = `{"index":2,"term":1,"kind":"put","key":"k","value":"v"`;
+  const routed = `${good},"routerId":1,"routerCall":2`;
+  const member = `{"id":0,"address":"","voter":true}`;
+  const change = `{"index":2,"term":1,"kind":"configuration","members":`;
+  expect(decode(encodeRecord(`${routed},"routerPending":1,"routerRetried":true}`))).not.toBeNull();
+  expect(decode(encodeRecord(`${change}[${member}]}`))).not.toBeNull();
   expect(decode(encodeRecord(`${good}}`))).not.toBeNull();
   const wrong = [
     "",
@@ -121,6 +160,24 @@ test("P4: a line with a right checksum is still refused when it is not exactly a
     `${good},"clientId":1,"requestId":"1"}`,
     `${good},"routerId":1,"routerCall":1.5}`,
     `${good},"__proto__":1}`,
+    `${good},"routerPending":1}`,
+    `${good},"clientId":1,"requestId":1,"routerPending":1,"routerRetried":true}`,
+    `${routed},"routerPending":0}`,
+    `${routed},"routerPending":1.5}`,
+    `${routed},"routerRetried":false}`,
+    `${routed},"routerRetried":1}`,
+    `{"index":2,"term":1,"kind":"configuration"}`,
+    `${change}[]}`,
+    `${change}[${member},${member}]}`,
+    `${change}[{"id":1,"address":"","voter":true},${member}]}`,
+    `${change}[{"id":-1,"address":"","voter":true}]}`,
+    `${change}[{"id":0,"address":null,"voter":true}]}`,
+    `${change}[{"id":0,"address":"","voter":1}]}`,
+    `${change}[{"id":0,"address":""}]}`,
+    `${change}[{"id":0,"address":"","voter":true,"more":1}]}`,
+    `${change}{"0":${member}}}`,
+    `${change}[${member}],"key":"k"}`,
+    `{"index":2,"term":1,"kind":"noop","members":[${member}]}`,
   ];
   for (const json of wrong) expect([json, decode(encodeRecord(json))]).toEqual([json, null]);
 });

@@ -4,6 +4,7 @@ import type { FileSystem } from "../../src/storage/file-system.ts";
 import { MemoryDisk } from "../../src/storage/memory-file-system.ts";
 import { encodeStateFile, readIdentities } from "../../src/storage/state-file.ts";
 import type { Identity } from "../../src/storage/store.ts";
+import { MEMBERS } from "./sample-log.ts";
 
 const STATE_DIR = "/state";
 
@@ -14,7 +15,7 @@ async function directory(): Promise<FileSystem> {
 }
 
 function identityOf(serverId: number, clusterId = "a"): Identity {
-  return { clusterId, serverId, servers: [0, 1, 2] };
+  return { clusterId, serverId, members: MEMBERS };
 }
 
 async function write(fs: FileSystem, name: string, identity: Identity): Promise<void> {

@@ -12,7 +12,20 @@ import { ORIGIN, type SnapshotPosition } from "../../src/raft/snapshot-position.
 import { MemoryDisk, type MemoryFileSystem } from "../../src/storage/memory-file-system.ts";
 import { createServerStore, openServerStore } from "../../src/storage/server-store.ts";
 import type { Recovered, SnapshotInfo, Store } from "../../src/storage/store.ts";
-import { append, compact, group, IDENTITY, install, noop, puts, term, truncate } from "./sample-log.ts";
+import {
+  append,
+  compact,
+  configuration,
+  group,
+  IDENTITY,
+  install,
+  MEMBERS,
+  noop,
+  puts,
+  SPREAD,
+  term,
+  truncate,
+} from "./sample-log.ts";
 import { writeSnapshot } from "./sample-snapshot.ts";
 
 export const STATE_DIR = "data/raft_state";
@@ -47,7 +60,7 @@ export const LOG_LIFE: Life = [
   persist(null, append(...puts(5, 2, 1, 700))),
   persist(null, append(...puts(7, 10, 1, 200))),
   persist(term(2)),
-  persist(term(2, 0), truncate(14), append(...puts(14, 2, 2, 300))),
+  persist(term(2, 0), truncate(14), append(configuration(14, 2, SPREAD), ...puts(15, 1, 2, 300))),
   RESTART,
   persist(term(3), truncate(6), append(...puts(6, 1, 3))),
   persist(null, append(...puts(7, 2, 3, 400)), truncate(8), append(...puts(8, 8, 3, 150))),
@@ -143,7 +156,7 @@ export async function live(fs: MemoryFileSystem, life: Life): Promise<Progress> 
 }
 
 async function prepareSnapshot(store: Store, { base, entries }: Durable, position: SnapshotPosition) {
-  const writer = await store.prepareSnapshot(position);
+  const writer = await store.prepareSnapshot(position, MEMBERS);
   const frozen = machineAt(base, entries, position.index).freeze();
   for (const section of frozen.sections()) await writer.append(section);
   await writer.finish();
@@ -154,8 +167,8 @@ async function receiveSnapshot(store: Store, position: SnapshotPosition) {
   const { info, bytes } = await foreignSnapshotOnce(position);
   const receipt = await store.receiveSnapshot(info);
   for (let from = 0; from < bytes.length; from += 700) await receipt.append(bytes.subarray(from, from + 700));
-  const { appliedIndex } = await receipt.finish();
-  expect(appliedIndex).toBe(position.index);
+  const { state, configuration: members } = await receipt.finish();
+  expect([state.appliedIndex, members]).toEqual([position.index, MEMBERS]);
   return receipt;
 }
 
@@ -173,7 +186,7 @@ export async function foreignSnapshot(
   clusterId = IDENTITY.clusterId,
 ): Promise<{ readonly info: SnapshotInfo; readonly bytes: Buffer }> {
   const fs = new MemoryDisk().mount();
-  const header = { clusterId, servers: IDENTITY.servers, position };
+  const header = { clusterId, configuration: MEMBERS, position };
   const info = await writeSnapshot(fs, "/snapshot", machineAt(ORIGIN, FOREIGN, position.index), header);
   return { info, bytes: Buffer.from((await fs.readFile("/snapshot")) ?? []) };
 }
@@ -183,8 +196,8 @@ export function machineAt(base: SnapshotPosition, entries: readonly Entry<Comman
   const machine = new KvStateMachine();
   for (const entry of [...FOREIGN.slice(0, base.index), ...entries]) {
     if (entry.index > index) break;
-    if (entry.payload.kind === "noop") machine.skip(entry.index);
-    else machine.apply(entry.index, entry.payload.command);
+    if (entry.payload.kind === "command") machine.apply(entry.index, entry.payload.command);
+    else machine.skip(entry.index);
   }
   return machine;
 }
@@ -256,8 +269,8 @@ export function wholeDigest({ snapshot, log }: Recovered): string {
   if (snapshot !== null) machine.restore(copyOf(snapshot.state));
   for (const { index, payload } of log.entries) {
     if (index <= machine.appliedIndex) continue;
-    if (payload.kind === "noop") machine.skip(index);
-    else machine.apply(index, payload.command);
+    if (payload.kind === "command") machine.apply(index, payload.command);
+    else machine.skip(index);
   }
   return machine.digest();
 }

@@ -1,6 +1,7 @@
 /** Small logs and identities for the storage tests. */
 import { RaftKvError } from "../../src/base/errors.ts";
 import { commandByteLength, type Command } from "../../src/kv/command.ts";
+import { initialConfiguration, type Configuration } from "../../src/raft/configuration.ts";
 import type { LogWrite, Persist } from "../../src/raft/batch.ts";
 import type { Entry } from "../../src/raft/entry.ts";
 import type { HardState } from "../../src/raft/hard-state.ts";
@@ -10,7 +11,17 @@ import type { LogOptions } from "../../src/storage/segmented-log.ts";
 import { createServerStore, openServerStore } from "../../src/storage/server-store.ts";
 import type { Identity, SnapshotInfo } from "../../src/storage/store.ts";
 
-export const IDENTITY: Identity = { clusterId: "cluster-a", serverId: 1, servers: [0, 1, 2] };
+/** The cluster of most tests. */
+export const MEMBERS = initialConfiguration([0, 1, 2]);
+
+export const IDENTITY: Identity = { clusterId: "cluster-a", serverId: 1, members: MEMBERS };
+
+/** A cluster whose servers are not all where config.ini says, and do not all vote. */
+export const SPREAD: Configuration = [
+  { id: 0, address: "10.0.0.1:9001", voter: true },
+  { id: 1, address: "", voter: true },
+  { id: 7, address: "[2001:db8::7]:9008", voter: false },
+];
 
 /** An entry that sets `key` to `value`, named by a client or a frontend or not. */
 export function put(index: number, term: number, key: string, value: string, names: Partial<Names> = {}) {
@@ -20,6 +31,10 @@ export function put(index: number, term: number, key: string, value: string, nam
 }
 
 type Names = Pick<Command, "request" | "routed">;
+
+export function configuration(index: number, term: number, members: Configuration): Entry<Command> {
+  return { index, term, payload: { kind: "configuration", configuration: members } };
+}
 
 export function noop(index: number, term: number): Entry<Command> {
   return { index, term, payload: { kind: "noop" } };

@@ -4,12 +4,13 @@ import { KvStateMachine } from "../../src/kv/state-machine.ts";
 import type { FileSystem } from "../../src/storage/file-system.ts";
 import type { SnapshotHeader } from "../../src/storage/snapshot-file.ts";
 import { createSnapshotWriter } from "../../src/storage/snapshot-writer.ts";
+import { MEMBERS } from "./sample-log.ts";
 import { MemoryDisk } from "../../src/storage/memory-file-system.ts";
 
 export const HEADER: SnapshotHeader = {
   clusterId: "cluster-a",
   position: { index: 5, term: 2 },
-  servers: [0, 1, 2],
+  configuration: MEMBERS,
 };
 
 /** A machine at index 5 that holds something of every kind, in strings that trip programs up. */
@@ -25,7 +26,8 @@ export function sampleMachine(): KvStateMachine {
   for (const [key, value] of puts) {
     const index = machine.appliedIndex + 1;
     const request = { clientId: 1, requestId: index };
-    const command: Command = { kind: "put", key, value, request, routed: { routerId: 4, routerCall: index } };
+    const routed = { routerId: 4, routerCall: index, pending: 0, retried: false };
+    const command: Command = { kind: "put", key, value, request, routed };
     machine.apply(index, command);
   }
   return machine;

@@ -14,9 +14,11 @@ import {
   group,
   IDENTITY,
   install,
+  MEMBERS,
   puts,
   readServer,
   refusal,
+  SPREAD,
   term,
   truncate,
 } from "./sample-log.ts";
@@ -27,7 +29,7 @@ const ENTRIES = puts(1, 20, 1, 60);
 
 /** A prepared snapshot, finished. */
 async function prepare(store: Store, entries: readonly Entry<Command>[], position: SnapshotPosition) {
-  const writer = await store.prepareSnapshot(position);
+  const writer = await store.prepareSnapshot(position, MEMBERS);
   const frozen = machineAt(ORIGIN, entries, position.index).freeze();
   for (const section of frozen.sections()) await writer.append(section);
   await writer.finish();
@@ -42,8 +44,9 @@ async function receive(store: Store, position: SnapshotPosition) {
   await receipt.append(bytes.subarray(0, 100));
   await receipt.append(bytes.subarray(100));
   expect(receipt.size).toBe(info.totalBytes);
-  const state = await receipt.finish();
-  expect(digestOf({ info, state })).toBe(machineAt(position, [], position.index).digest());
+  const content = await receipt.finish();
+  expect([content.info, content.configuration]).toEqual([info, MEMBERS]);
+  expect(digestOf(content)).toBe(machineAt(position, [], position.index).digest());
   return { receipt, info, bytes };
 }
 
@@ -153,9 +156,11 @@ onBothFileSystems((fresh) => {
     expect((await readServer(fs, directory, SMALL)).log.entries).toHaveLength(21);
   });
 
-  test("P9: a server made anew abstains as it was told, until it says that it votes again", async () => {
+  test.each([
+    ["made anew", { currentTerm: 8, votedFor: 1, abstainsThrough: 8 }],
+    ["that waits to be added", { currentTerm: 8, votedFor: 1, abstainsThrough: 0, abstainsTo: 41 }],
+  ])("P9: a server %s abstains as it was told, until it says that it votes again", async (_, hardState) => {
     const { fs, directory } = await fresh();
-    const hardState = { currentTerm: 8, votedFor: 1, abstainsThrough: 8 };
     await createServerStore(fs, directory, IDENTITY, { hardState });
     const { store, recovered } = await openServerStore(fs, directory, 1);
     expect(recovered.hardState).toEqual(hardState);
@@ -171,10 +176,12 @@ onBothFileSystems((fresh) => {
     await createServerStore(disk, "other", IDENTITY);
     const other = await openServerStore(disk, "other", 1);
     const { receipt } = await receive(other.store, { index: 30, term: 4 });
-    const snapshot = { position: { index: 30, term: 4 }, state: await loaded(receipt.info.position) };
+    const { state } = await loaded(receipt.info.position);
+    const snapshot = { position: { index: 30, term: 4 }, configuration: SPREAD, state };
     await createServerStore(fs, directory, IDENTITY, { hardState: term(4), snapshot });
     const { store, recovered } = await openServerStore(fs, directory, 1);
     expect(recovered.snapshot?.info.position).toEqual(snapshot.position);
+    expect(recovered.snapshot?.configuration).toEqual(SPREAD);
     expect(digestOf(recovered.snapshot)).toBe(machineAt(snapshot.position, [], 30).digest());
     expect(recovered.log).toEqual({ base: snapshot.position, entries: [] });
     await store.persist(group(term(5), append(...puts(31, 1, 5))));
@@ -183,7 +190,7 @@ onBothFileSystems((fresh) => {
   });
 });
 
-/** The state of a leader's snapshot. */
+/** What a leader's snapshot holds. */
 async function loaded(position: SnapshotPosition) {
   const { info, bytes } = await foreignSnapshot(position);
   const fs = new MemoryDisk().mount();
@@ -272,7 +279,7 @@ test("P5: a failed write or sync of a snapshot ends the store, and a full disk o
       const { disk, store } = await watched(({ name, path }) =>
         armed && name === failing && path.includes("snapshot-") ? message : null,
       );
-      const writer = await store.prepareSnapshot({ index: 2, term: 1 });
+      const writer = await store.prepareSnapshot({ index: 2, term: 1 }, MEMBERS);
       armed = true;
       const error = await refusal(writer.append(`{"retryCapacity":9}`).then(() => writer.finish()));
       const isFull = code === "diskFull" && failing === "append.append";
@@ -299,7 +306,7 @@ test("S3: a caller that publishes what is older, unfinished or not there is stop
   await expect(store.persist(group(null, compact(2, 1)))).rejects.toThrow(bug);
   const second = (await watched()).store;
   await prepare(second, puts(1, 4, 1), { index: 3, term: 1 });
-  await expect(second.prepareSnapshot({ index: 4, term: 1 })).rejects.toThrow(bug);
+  await expect(second.prepareSnapshot({ index: 4, term: 1 }, MEMBERS)).rejects.toThrow(bug);
   await second.persist(group(null, compact(3, 1)));
   await prepare(second, puts(1, 4, 1), { index: 2, term: 1 });
   await expect(second.persist(group(null, compact(2, 1)))).rejects.toThrow(bug);

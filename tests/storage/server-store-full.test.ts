@@ -13,6 +13,7 @@ import {
   group,
   IDENTITY,
   install,
+  MEMBERS,
   noop,
   puts,
   readServer,
@@ -38,7 +39,7 @@ async function run(store: Store, around: (persist: () => Promise<void>) => Promi
   for (const each of GROUPS) {
     for (const { kind } of each.writes) {
       if (kind === "compact") {
-        const writer = await store.prepareSnapshot({ index: 6, term: 1 });
+        const writer = await store.prepareSnapshot({ index: 6, term: 1 }, MEMBERS);
         for (const section of machineAt(ORIGIN, ENTRIES, 6).freeze().sections()) await writer.append(section);
         await writer.finish();
       }

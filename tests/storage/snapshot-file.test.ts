@@ -11,6 +11,7 @@ import {
   type SnapshotDamage,
   type SnapshotHeader,
 } from "../../src/storage/snapshot-file.ts";
+import { SPREAD } from "./sample-log.ts";
 import { HEADER, sampleMachine, snapshotBytes } from "./sample-snapshot.ts";
 
 /** What a decoder that is given the bytes in such pieces makes of them. */
@@ -37,6 +38,11 @@ function fileOf(lines: readonly Uint8Array[], sections = lines.length - 1): Buff
 /** The file's lines, each with its newline. */
 function linesOf(file: Buffer): Buffer[] {
   return Array.from(file.toString("latin1").match(/[^\n]*\n/g) ?? [], (line) => Buffer.from(line, "latin1"));
+}
+
+/** The text of a header with these last fields. */
+function headerOf(fields: string): string {
+  return `{"snapshot":1,"clusterId":"c","index":5,"term":2,${fields}}`;
 }
 
 let good: Buffer;
@@ -83,8 +89,44 @@ describe("a good file", () => {
   });
 
   test("S5: can be of a state without any key", async () => {
-    const file = await snapshotBytes(new KvStateMachine(4));
-    expect(decode(file)).toMatchObject({ told: [HEADER, '{"retryCapacity":4}'], damage: null });
+    const machine = new KvStateMachine();
+    const { told, damage } = decode(await snapshotBytes(machine));
+    expect([told, damage]).toEqual([[HEADER, ...machine.freeze().sections()], null]);
+    expect(told).toHaveLength(2);
+  });
+});
+
+describe("a header", () => {
+  test("S5: names the members in full only where their ids do not say it all", async () => {
+    const file = await snapshotBytes(sampleMachine(), { ...HEADER, configuration: SPREAD });
+    expect(linesOf(file)[0]?.toString().slice(13, -2)).toBe(
+      '{"snapshot":1,"clusterId":"cluster-a","index":5,"term":2,"members":[' +
+        '{"id":0,"address":"10.0.0.1:9001","voter":true},{"id":1,"address":"","voter":true},' +
+        '{"id":7,"address":"[2001:db8::7]:9008","voter":false}]}',
+    );
+    const { told, damage } = decode(file);
+    expect([told[0], damage]).toEqual([{ ...HEADER, configuration: SPREAD }, null]);
+  });
+
+  test("S5: comes back as it was, whoever the members are", () => {
+    const member = fc.record({ address: fc.constantFrom("", "10.0.0.1:9001", '"\\'), voter: fc.boolean() });
+    const members = fc.dictionary(fc.nat({ max: 99 }).map(String), member, { minKeys: 1, maxKeys: 9 });
+    fc.assert(
+      fc.property(members, (places) => {
+        const configuration = Object.entries(places)
+          .map(([id, { address, voter }]) => ({ id: Number(id), address, voter }))
+          .toSorted((left, right) => left.id - right.id);
+        const header = { ...HEADER, configuration };
+        expect(decode(fileOf([encodeHeaderLine(header)])).told).toEqual([header]);
+      }),
+      { seed: 1 },
+    );
+  });
+
+  test("a configuration without members, or out of order, is never written", () => {
+    for (const configuration of [[], SPREAD.toReversed(), [...SPREAD, ...SPREAD]]) {
+      expect(() => encodeHeaderLine({ ...HEADER, configuration })).toThrow("has members, in order");
+    }
   });
 });
 
@@ -207,6 +249,14 @@ describe("a foreign file", () => {
     ["no term", '{"snapshot":1,"clusterId":"c","index":5,"servers":[0]}'],
     ["no servers", '{"snapshot":1,"clusterId":"c","index":5,"term":2,"servers":[]}'],
     ["servers out of order", '{"snapshot":1,"clusterId":"c","index":5,"term":2,"servers":[1,0]}'],
+    ["servers twice", '{"snapshot":1,"clusterId":"c","index":5,"term":2,"servers":[0,0]}'],
+    ["neither servers nor members", '{"snapshot":1,"clusterId":"c","index":5,"term":2}'],
+    ["members for want of need", headerOf('"members":[{"id":0,"address":"","voter":true}]')],
+    ["servers and members", headerOf('"servers":[0],"members":[{"id":0,"address":"","voter":false}]')],
+    ["no members", headerOf('"members":[]')],
+    ["a member without a vote that is a number", headerOf('"members":[{"id":0,"address":"","voter":0}]')],
+    ["a member without an address", headerOf('"members":[{"id":0,"voter":false}]')],
+    ["a member twice", headerOf(`"members":[${Array(2).fill('{"id":0,"address":"","voter":false}')}]`)],
     ["more than we write", '{"snapshot":1,"clusterId":"c","index":5,"term":2,"servers":[0],"x":1}'],
   ])("P7: whose header has %s is refused", (_, header) => {
     const line = Buffer.from(encodeSectionLine(header));

@@ -2,8 +2,9 @@ import { expect, test } from "bun:test";
 import { crc32 } from "node:zlib";
 
 import { RaftKvError } from "../../src/base/errors.ts";
-import { decodeStateFile, encodeStateFile } from "../../src/storage/state-file.ts";
-import { IDENTITY, term } from "./sample-log.ts";
+import type { Configuration } from "../../src/raft/configuration.ts";
+import { decodeStateFile, encodeStateFile, type ServerState } from "../../src/storage/state-file.ts";
+import { IDENTITY, SPREAD, term } from "./sample-log.ts";
 
 const PATH = "raft_state/server_1.json";
 const STATE = { identity: IDENTITY, hardState: term(17, 2), logReaches: null, installing: null };
@@ -13,6 +14,22 @@ const FULL_STATE = {
   logReaches: { index: 90, term: 15 },
   installing: { index: 95, term: 16 },
 };
+
+/** What the file says of IDENTITY. */
+const NAMES = { clusterId: "cluster-a", serverId: 1, servers: [0, 1, 2] };
+/** A state of a server with these members. */
+function stateWith(members: Configuration): ServerState {
+  return { ...STATE, identity: { ...IDENTITY, members } };
+}
+
+/** Of a server of a cluster of several machines, and of one that is to be added to it. */
+const OTHER_STATES = [stateWith(SPREAD), stateWith(SPREAD.slice(0, 2)), stateWith([])];
+
+/** The file that holds these fields and their checksum. */
+function fileOf(fields: object): Uint8Array {
+  const checksum = crc32(JSON.stringify(fields)).toString(16).padStart(8, "0");
+  return Buffer.from(`${JSON.stringify({ ...fields, checksum }, null, 2)}\n`);
+}
 
 /** What decoding it ends in: an error, or null when it is accepted. */
 function refused(bytes: Uint8Array): RaftKvError | null {
@@ -26,27 +43,64 @@ function refused(bytes: Uint8Array): RaftKvError | null {
 }
 
 test("a state comes back as it was, and is JSON for people", () => {
-  for (const hardState of [term(0), term(17, 2), term(Number.MAX_SAFE_INTEGER, 0), FULL_STATE.hardState]) {
+  const waits = { ...term(17, 2), abstainsTo: 41 };
+  const all = [term(0), term(17, 2), term(Number.MAX_SAFE_INTEGER, 0), FULL_STATE.hardState, waits];
+  for (const hardState of all) {
     const state = { ...FULL_STATE, hardState };
     const bytes = encodeStateFile(state);
     expect(decodeStateFile(PATH, bytes)).toEqual(state);
     const { currentTerm, votedFor } = hardState;
-    const fields = { ...IDENTITY, currentTerm, votedFor, format: 1 };
+    const fields = { ...NAMES, currentTerm, votedFor, format: 1 };
     expect(JSON.parse(Buffer.from(bytes).toString())).toMatchObject(fields);
   }
   expect(Buffer.from(encodeStateFile(STATE)).toString()).toMatch(/^\{\n {2}"format": 1,\n[^]*\n\}\n$/);
 });
 
 test("P9: a file from before servers could abstain reads as one that does not, and is written the same", () => {
-  const fields = { format: 1, ...IDENTITY, currentTerm: 17, votedFor: 2 };
-  const checksum = crc32(JSON.stringify(fields)).toString(16).padStart(8, "0");
-  const bytes = Buffer.from(`${JSON.stringify({ ...fields, checksum }, null, 2)}\n`);
+  const bytes = fileOf({ format: 1, ...NAMES, currentTerm: 17, votedFor: 2 });
   expect(decodeStateFile(PATH, bytes)).toEqual(STATE);
-  expect(Buffer.from(encodeStateFile(STATE))).toEqual(bytes);
+  expect(encodeStateFile(STATE)).toEqual(bytes);
+});
+
+test("members with addresses of their own come back with them, and so does a server that is to be added", () => {
+  for (const state of OTHER_STATES) {
+    const { members } = state.identity;
+    const bytes = encodeStateFile(state);
+    expect(decodeStateFile(PATH, bytes)).toEqual(state);
+    const { servers: _, ...names } = NAMES;
+    expect(bytes).toEqual(fileOf({ format: 1, ...names, members, currentTerm: 17, votedFor: 2 }));
+  }
+});
+
+test("P4: members that are not told as we tell them are refused, though the checksum is right", () => {
+  const { servers: _, ...names } = NAMES;
+  const fields = (who: object) => ({ format: 1, ...names, ...who, currentTerm: 17, votedFor: 2 });
+  const [other, self] = SPREAD;
+  expect(refused(fileOf(fields({ members: [other, self] })))).toBeNull();
+  const wrong = [
+    {},
+    { servers: [] },
+    { servers: [1, 0] },
+    { servers: [0, 2] },
+    { servers: [1], members: [other, self] },
+    { servers: [1], members: [] },
+    { members: [self] },
+    { members: [{ ...self, voter: true, address: "" }] },
+    { members: [other] },
+    { members: [self, other] },
+    { members: [other, self, self] },
+    { members: [other, { ...self, more: true }] },
+    { members: [other, { id: 1, address: "" }] },
+    { members: [other, { id: 1, address: null, voter: true }] },
+    { members: { 0: other, 1: self } },
+  ];
+  for (const who of wrong) {
+    expect([who, refused(fileOf(fields(who)))?.code]).toEqual([who, "corruption"]);
+  }
 });
 
 test("P4: any flipped bit in the state file is noticed", () => {
-  for (const state of [STATE, FULL_STATE]) {
+  for (const state of [STATE, FULL_STATE, ...OTHER_STATES]) {
     const bytes = encodeStateFile(state);
     for (let at = 0; at < bytes.length; at++) {
       for (let bit = 0; bit < 8; bit++) {
@@ -62,6 +116,8 @@ test("P7: an empty, cut or garbage state file is corruption, with the file's nam
   const bytes = encodeStateFile(STATE);
   const text = Buffer.from(bytes).toString();
   const full = Buffer.from(encodeStateFile(FULL_STATE)).toString();
+  const waits = { ...STATE, hardState: { ...term(17, 2), abstainsTo: 41 } };
+  const waiting = Buffer.from(encodeStateFile(waits)).toString();
   const bad = [
     "",
     "\0".repeat(64),
@@ -81,6 +137,8 @@ test("P7: an empty, cut or garbage state file is corruption, with the file's nam
     full.replace(`"abstainsThrough": 16`, `"abstainsThrough": 15`),
     full.replace(`"abstainsThrough": 16`, `"abstainsThrough": 0`),
     full.replace(`"abstainsThrough": 16,`, ``),
+    waiting.replace(`"abstainsTo": 41`, `"abstainsTo": 40`),
+    waiting.replace(`"abstainsTo": 41,`, ``),
     full.replace(`"index": 90`, `"index": 89`),
     full.replace(`"index": 95`, `"index": 96`),
     Buffer.from(encodeStateFile({ ...STATE, hardState: { ...term(3), abstainsThrough: 4 } })).toString(),
