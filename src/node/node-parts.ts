@@ -12,6 +12,8 @@ export interface NodeLimits {
   /** Puts in the log and not applied, in number and bytes; beyond that they are refused as overloaded. */
   readonly maxPendingProposals: number;
   readonly maxPendingBytes: number;
+  /** Linearizable reads that wait, also on behalf of other servers; beyond that they are refused as overloaded. */
+  readonly maxPendingReads: number;
   /** Peers' requests that wait for this server's disk. */
   readonly maxPendingRpcs: number;
 }

@@ -5,10 +5,13 @@
  * what was ready has been read. A turn takes one batch and, in this order:
  *
  *   1. hands its writes to the persister, which starts one fsync for all that wait;
- *   2. sends its requests and replies, in parallel with that fsync (the core gives only what may go);
+ *   2. sends its requests and replies, in parallel with that fsync (the core gives only what may go), to whom
+ *      the latest configuration names;
  *   3. takes over a snapshot that the core installs, applies committed entries in log order and answers the
- *      clients whose entries they were;
+ *      clients whose entries they were, and then those who wait to read;
  *   4. looks whether a snapshot is due.
+ *
+ * The reads that have gathered are asked for right before the batch is taken, so that it carries their round.
  *
  * When the fsync is done the core hears of it, and the next turn carries votes, append replies and commits.
  * Snapshots are written, sent and received beside the turns (snapshots.ts).
@@ -16,44 +19,47 @@
 import { assert } from "../base/assert.ts";
 import { RaftKvError } from "../base/errors.ts";
 import { commandByteLength, type Command } from "../kv/command.ts";
+import type { PutResult } from "../kv/state-machine.ts";
 import type { Batch } from "../raft/batch.ts";
+import type { Configuration, ConfigurationChange } from "../raft/configuration.ts";
 import type { Entry, LogIndex, ServerId, Term } from "../raft/entry.ts";
 import type { Reply, Request } from "../raft/message.ts";
 import { Raft, type RaftStatus } from "../raft/raft.ts";
 import { ORIGIN } from "../raft/snapshot-position.ts";
 import { servesElection } from "../storage/reserve.ts";
 import type { Recovered, SnapshotInfo, SnapshotSource } from "../storage/store.ts";
+import { Handover, type TransferOutcome } from "./handover.ts";
 import type { NodeParts } from "./node-parts.ts";
 import type { PeerReply, PeerRequest } from "./peer-message.ts";
 import { PendingRpcs } from "./pending-rpcs.ts";
 import { Persister } from "./persister.ts";
+import { checkReady, Reads, type ReadOutcome } from "./reads.ts";
 import { Snapshots } from "./snapshots.ts";
 import { Ticker } from "./ticker.ts";
-import { WaitingClients, type PutOutcome } from "./waiting-clients.ts";
+import { WaitingClients, type ChangeOutcome, type PutOutcome } from "./waiting-clients.ts";
 
-/** Whether a server can answer for the cluster. */
-export type Leadership =
-  /** It leads, and has applied an entry of its own term, so it knows all that was committed before (Raft §8). */
-  | { readonly kind: "ready"; readonly term: Term }
-  | { readonly kind: "notLeader"; readonly leaderId: ServerId | null }
-  /** Elected, but not yet sure of what was committed before; soon. */
-  | { readonly kind: "notReady" };
-
-export type LeaderRead =
-  /** undefined: no such key. */
-  | { readonly kind: "value"; readonly value: string | undefined }
-  | Exclude<Leadership, { readonly kind: "ready" }>;
+/** The core gives a transfer up after one longest election timeout; elections that follow it take some more. */
+const TRANSFER_ELECTION_TIMEOUTS = 4;
+/** A leader that stops waits no longer for another to take over. */
+const STOPPING_TRANSFER_MS = 500;
 
 export class Node {
   readonly #parts: Omit<NodeParts, "recovered">;
   readonly #raft: Raft<Command>;
   readonly #ticker: Ticker;
   readonly #persister: Persister;
-  readonly #clients: WaitingClients;
+  readonly #clients: WaitingClients<PutResult>;
+  /** Whose changes of the configuration wait; the core takes one at a time. */
+  readonly #changes: WaitingClients<null>;
+  readonly #reads: Reads;
+  readonly #handover: Handover;
   readonly #rpcs: PendingRpcs;
   readonly #snapshots: Snapshots;
   #turnIsDue = false;
   #life: "runs" | "stops" | "failed" = "runs";
+  #stopped: Promise<void> | null = null;
+  /** The one that the transport goes by. */
+  #configuration: Configuration | null = null;
 
   constructor({ recovered, ...parts }: NodeParts) {
     const { limits, clock, tickMs, store, machine, diskRoom } = parts;
@@ -61,6 +67,9 @@ export class Node {
     this.#raft = recoveredRaft(parts, recovered);
     if (recovered.snapshot !== null) machine.restore(recovered.snapshot.state);
     this.#clients = new WaitingClients(limits.maxPendingProposals, limits.maxPendingBytes);
+    this.#changes = new WaitingClients(Infinity, Infinity);
+    this.#reads = this.#newReads();
+    this.#handover = new Handover(this.#raft, clock);
     this.#rpcs = new PendingRpcs(limits.maxPendingRpcs);
     this.#ticker = new Ticker(
       clock,
@@ -83,17 +92,18 @@ export class Node {
   }
 
   start(): void {
+    this.#followConfiguration();
     this.#ticker.start();
   }
 
   /**
-   * Lets the disk finish what it was given, but for what waits for room, and closes the store. Whoever waits
-   * is told that it is unknown.
+   * A leader hands over first, if somebody can take over within half a second, and goes on until then. Then lets
+   * the disk finish what it was given, but for what waits for room, and closes the store. Whoever waits is told:
+   * of a write or a change, that it is unknown.
    */
-  async stop(): Promise<void> {
-    if (this.#life === "runs") this.#halt("stops", "the server is stopping");
-    await Promise.all([this.#persister.idle(), this.#snapshots.stop()]);
-    await this.#parts.store.close();
+  stop(): Promise<void> {
+    this.#stopped ??= this.#stop();
+    return this.#stopped;
   }
 
   status(): RaftStatus {
@@ -123,17 +133,12 @@ export class Node {
     return this.#parts.machine.size;
   }
 
-  leadership(): Leadership {
-    const { noopIndex, leaderId, currentTerm } = this.#raft.status();
-    if (noopIndex === null) return { kind: "notLeader", leaderId };
-    if (this.appliedIndex < noopIndex) return { kind: "notReady" };
-    return { kind: "ready", term: currentTerm };
-  }
-
-  /** The applied state of a leader that is ready. */
-  leaderRead(key: string): LeaderRead {
-    const leadership = this.leadership();
-    return leadership.kind === "ready" ? { kind: "value", value: this.get(key) } : leadership;
+  /**
+   * Resolves to "ready" when this server, whatever its role, has applied everything that was acknowledged
+   * anywhere before the call: `get` then reads linearizably (dissertation §6.4).
+   */
+  read(): Promise<ReadOutcome> {
+    return this.#life === "runs" ? this.#reads.read() : Promise.resolve({ kind: "stopping" });
   }
 
   /** Resolves when the command is applied here, or when that can no longer be told. */
@@ -150,6 +155,32 @@ export class Node {
     });
   }
 
+  /** Resolves when the change is committed, or when that can no longer be told. */
+  changeConfiguration(change: ConfigurationChange): Promise<ChangeOutcome> {
+    if (this.#life !== "runs") return Promise.resolve({ kind: "stopping" });
+    const changed = this.#raft.changeConfiguration(change);
+    if (changed.kind !== "accepted") return Promise.resolve(changed);
+    const { index, term } = changed;
+    return new Promise((settle) => {
+      this.#changes.add(index, {
+        term,
+        bytes: 0,
+        settle: (outcome) => settle(outcome.kind === "done" ? { kind: "done" } : outcome),
+      });
+      this.#wake();
+    });
+  }
+
+  /** Makes way for `to`; null: for whoever has most of the log. Resolves when it is known who leads. */
+  transferLeadership(to: ServerId | null): Promise<TransferOutcome> {
+    if (this.#life !== "runs") return Promise.resolve({ kind: "notLeader", leaderId: null });
+    const { tickMs, raftOptions } = this.#parts;
+    const electionTimeoutMs = raftOptions.electionTimeoutMaxTicks * tickMs;
+    const outcome = this.#handover.begin(to, TRANSFER_ELECTION_TIMEOUTS * electionTimeoutMs);
+    this.#wake();
+    return outcome;
+  }
+
   /**
    * A peer's RPC. Rejects with RaftKvError "overloaded", "diskFull" or "unavailable"; otherwise the core's
    * answer, or the receiver's to a piece of a snapshot.
@@ -159,16 +190,19 @@ export class Node {
       return Promise.reject(new RaftKvError("unavailable", "the server is stopping"));
     }
     if (request.kind === "snapshotChunk") return this.#snapshots.received.handle(request);
+    if (request.kind === "readIndex") return this.#reads.handle();
     return this.#rpcs
       .askBounded((rpc) => this.#input((raft) => raft.handleRequest(rpc, request)))
       .then(asPeerReply);
   }
 
   /**
-   * Takes a snapshot now, due or not. It counts when this resolves, and holds everything applied before the
-   * call. Rejects with RaftKvError "unavailable", "diskFull" or "overloaded".
+   * Takes a snapshot now, due or not. It counts when this resolves, and holds everything that this server had
+   * applied before the call; a leader's, everything that was acknowledged anywhere. Rejects with RaftKvError
+   * "notLeader" when leadership was lost before that was sure, "unavailable", "diskFull" or "overloaded".
    */
-  takeSnapshot(): Promise<SnapshotInfo> {
+  async takeSnapshot(): Promise<SnapshotInfo> {
+    if (this.#raft.status().role === "leader") checkReady(await this.read());
     return this.#snapshots.takeNow();
   }
 
@@ -193,18 +227,32 @@ export class Node {
   }
 
   #turn(): void {
+    this.#reads.ask();
     const batch = this.#raft.takeBatch();
+    const status = this.#followConfiguration();
     if (batch.persist !== null) {
       this.#persister.add(batch.persist);
-      if (servesElection(batch.persist, this.#raft.status().currentTerm)) this.#parts.diskRoom.retryNow();
+      if (servesElection(batch.persist, status.currentTerm)) this.#parts.diskRoom.retryNow();
     }
     this.#send(batch);
     if (batch.install !== null) this.#snapshots.install(batch.install);
     this.#apply(batch.committed);
     for (const event of batch.events) this.#parts.onEvent(event);
     this.#dismissClientsOfLostLeadership();
+    this.#reads.settle(batch.reads, status);
+    this.#handover.consider(status);
     this.#snapshots.consider();
     if (this.#raft.hasMoreCommitted) this.#wake();
+  }
+
+  #followConfiguration(): RaftStatus {
+    const status = this.#raft.status();
+    const { id, configuration } = status;
+    if (configuration !== this.#configuration) {
+      this.#configuration = configuration;
+      this.#parts.transport.setPeers(configuration.filter((member) => member.id !== id));
+    }
+    return status;
   }
 
   #send({ requests, replies }: Batch<Command>): void {
@@ -221,7 +269,10 @@ export class Node {
       if (reply === null) {
         raft.handleLost(to, request);
       } else {
-        assert(reply.kind !== "snapshotChunkReply", "a reply of another kind");
+        assert(
+          reply.kind !== "snapshotChunkReply" && reply.kind !== "readIndexReply",
+          "a reply of another kind",
+        );
         raft.handleReply(to, request, reply);
       }
     });
@@ -230,21 +281,21 @@ export class Node {
   #apply(committed: readonly Entry<Command>[]): void {
     const { machine } = this.#parts;
     for (const { index, term, payload } of committed) {
-      if (payload.kind === "noop") {
-        machine.skip(index);
-        this.#snapshots.taken.applied(0);
-      } else {
+      if (payload.kind === "command") {
         this.#clients.applied(index, term, machine.apply(index, payload.command));
         this.#snapshots.taken.applied(payload.byteLength);
+      } else {
+        machine.skip(index);
+        this.#changes.applied(index, term, null);
+        this.#snapshots.taken.applied(0);
       }
     }
   }
 
   /** A server waits for clients only while it leads the term in which it took their puts. */
   #dismissClientsOfLostLeadership(): void {
-    if (this.#clients.count === 0) return;
-    if (this.#raft.status().role !== "leader")
-      this.#clients.giveUp("leadership was lost before it was committed");
+    if (this.#clients.count + this.#changes.count === 0) return;
+    if (this.#raft.status().role !== "leader") this.#giveUp("leadership was lost before it was committed");
   }
 
   #persisted(sequence: number): void {
@@ -257,7 +308,7 @@ export class Node {
   #diskChanged(full: boolean, why: string): void {
     this.#input((raft) => raft.setDiskFull(full));
     if (full) {
-      this.#clients.giveUp("the disk is full");
+      this.#giveUp("the disk is full");
       this.#snapshots.taken.diskFull();
     }
     this.#parts.onEvent(full ? { kind: "diskFull", why } : { kind: "diskHasRoom" });
@@ -278,13 +329,49 @@ export class Node {
     transport.close();
     diskRoom.close();
     this.#snapshots.stop().catch((error: unknown) => this.#fail(error));
+    this.#giveUp(why);
+    this.#reads.end();
+    this.#handover.giveUp();
+  }
+
+  #giveUp(why: string): void {
     this.#clients.giveUp(why);
+    this.#changes.giveUp(why);
+  }
+
+  async #stop(): Promise<void> {
+    if (this.#life === "runs") {
+      const handedOver = this.#handover.begin(null, STOPPING_TRANSFER_MS);
+      this.#wake();
+      await handedOver;
+    }
+    // Perhaps the disk has failed meanwhile.
+    if (this.#life === "runs") this.#halt("stops", "the server is stopping");
+    await Promise.all([this.#persister.idle(), this.#snapshots.stop()]);
+    await this.#parts.store.close();
+  }
+
+  #newReads(): Reads {
+    const { clock, transport, limits, machine } = this.#parts;
+    return new Reads({
+      clock,
+      raft: this.#raft,
+      transport,
+      appliedIndex: () => machine.appliedIndex,
+      maxPending: limits.maxPendingReads,
+      wake: () => this.#wake(),
+    });
   }
 }
 
 function recoveredRaft({ raftOptions }: Pick<NodeParts, "raftOptions">, recovered: Recovered): Raft<Command> {
-  const { hardState, log, snapshot } = recovered;
-  return new Raft(raftOptions, { hardState, log, snapshot: snapshot?.info.position ?? ORIGIN });
+  const { identity, hardState, log, snapshot } = recovered;
+  return new Raft(raftOptions, {
+    hardState,
+    log,
+    snapshot: snapshot?.info.position ?? ORIGIN,
+    configuration: snapshot?.configuration ?? identity.members,
+  });
 }
 
 function asPeerReply(reply: Reply): PeerReply {

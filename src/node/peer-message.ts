@@ -3,8 +3,15 @@
  * in chunks. The sender's driver turns the core's one request into chunks, the receiver's turns them back.
  */
 import type { Command } from "../kv/command.ts";
-import type { ServerId, Term } from "../raft/entry.ts";
-import type { AppendEntries, AppendEntriesReply, RequestVote, RequestVoteReply } from "../raft/message.ts";
+import type { LogIndex, ServerId, Term } from "../raft/entry.ts";
+import type {
+  AppendEntries,
+  AppendEntriesReply,
+  RequestVote,
+  RequestVoteReply,
+  TimeoutNow,
+  TimeoutNowReply,
+} from "../raft/message.ts";
 import type { SnapshotInfo } from "../storage/store.ts";
 
 /** Enough to fill a link, little enough that a follower's disk takes it within a heartbeat. */
@@ -32,5 +39,17 @@ export interface SnapshotChunkReply {
   readonly installed: boolean;
 }
 
-export type PeerRequest = RequestVote | AppendEntries<Command> | SnapshotChunk;
-export type PeerReply = RequestVoteReply | AppendEntriesReply | SnapshotChunkReply;
+/** A server asks the leader on behalf of its readers (dissertation §6.4, last paragraphs). */
+export interface ReadIndex {
+  readonly kind: "readIndex";
+}
+
+export interface ReadIndexReply {
+  readonly kind: "readIndexReply";
+  /** Everything acknowledged before the request is at or below it; null: the one asked does not lead, or not for sure. */
+  readonly readIndex: LogIndex | null;
+}
+
+export type PeerRequest = RequestVote | AppendEntries<Command> | SnapshotChunk | TimeoutNow | ReadIndex;
+export type PeerReply =
+  RequestVoteReply | AppendEntriesReply | SnapshotChunkReply | TimeoutNowReply | ReadIndexReply;

@@ -11,10 +11,11 @@
 import { assert } from "../base/assert.ts";
 import { describeError, RaftKvError } from "../base/errors.ts";
 import type { KvState } from "../kv/kv-state.ts";
+import type { Configuration } from "../raft/configuration.ts";
 import type { LogIndex, Term } from "../raft/entry.ts";
 import type { InstallSnapshot, InstallSnapshotReply } from "../raft/message.ts";
 import type { SnapshotPosition } from "../raft/snapshot-position.ts";
-import type { SnapshotInfo, SnapshotReceipt, Store } from "../storage/store.ts";
+import type { SnapshotContent, SnapshotInfo, SnapshotReceipt, Store } from "../storage/store.ts";
 import type { Clock } from "./clock.ts";
 import type { NodeEvent } from "./node-event.ts";
 import type { SnapshotChunk, SnapshotChunkReply } from "./peer-message.ts";
@@ -54,7 +55,7 @@ export class SnapshotReceiver {
   #waitingChunks = 0;
   #incoming: Incoming | null = null;
   /** Read, and offered to the core. */
-  #offered: { readonly position: SnapshotPosition; readonly state: KvState } | null = null;
+  #offered: SnapshotContent | null = null;
   /** The index of the last one that the core took. */
   #takenIndex: LogIndex = 0;
   #notBeforeMs = 0;
@@ -80,8 +81,8 @@ export class SnapshotReceiver {
     const offered = this.#offered;
     assert(
       offered !== null &&
-        offered.position.index === position.index &&
-        offered.position.term === position.term,
+        offered.info.position.index === position.index &&
+        offered.info.position.term === position.term,
       `the core installs a snapshot ${position.index} that it was not given`,
     );
     this.#offered = null;
@@ -116,7 +117,7 @@ export class SnapshotReceiver {
     if (this.#waits.ended) throw stopping();
     if (chunk.term < core.currentTerm()) return this.#reply(0);
     // The core has something to say without a byte of it (S3).
-    if (core.holds(chunk.info.position)) return this.#offer(chunk);
+    if (core.holds(chunk.info.position)) return this.#offer(chunk, []);
     if (clock.nowMs() < this.#notBeforeMs)
       throw new RaftKvError("diskFull", "no room for a snapshot; retry later");
     try {
@@ -153,10 +154,10 @@ export class SnapshotReceiver {
   }
 
   async #finish(chunk: SnapshotChunk, receipt: SnapshotReceipt): Promise<SnapshotChunkReply> {
-    const { position } = receipt.info;
-    this.#offered = { position, state: await receipt.finish() };
+    const content = await receipt.finish();
+    this.#offered = content;
     try {
-      return await this.#offer(chunk);
+      return await this.#offer(chunk, content.configuration);
     } finally {
       // Still there: the core had no use for it.
       if (this.#offered !== null) await this.#abandon();
@@ -164,8 +165,18 @@ export class SnapshotReceiver {
     }
   }
 
-  async #offer({ term, leaderId, info }: SnapshotChunk): Promise<SnapshotChunkReply> {
-    const request = { kind: "installSnapshot", term, leaderId, snapshot: info.position } as const;
+  /** `configuration` empty: not known, of a snapshot that is not needed. */
+  async #offer(
+    { term, leaderId, info }: SnapshotChunk,
+    configuration: Configuration,
+  ): Promise<SnapshotChunkReply> {
+    const request = {
+      kind: "installSnapshot",
+      term,
+      leaderId,
+      snapshot: info.position,
+      configuration,
+    } as const;
     const reply = await this.#waits.until<InstallSnapshotReply>((done) => void this.#ask(request, done));
     if (reply === null) throw stopping();
     return {

@@ -69,7 +69,7 @@ export class Snapshots {
 
   #newSnapshotter(): Snapshotter {
     const { clock, store, diskRoom, machine, snapshots, onEvent } = this.#parts;
-    const { raft, fail } = this.#core;
+    const { raft, wake, fail } = this.#core;
     return new Snapshotter({
       thresholds: snapshots,
       clock,
@@ -78,8 +78,10 @@ export class Snapshots {
       machine,
       core: {
         appliedPosition: () => this.#appliedPosition(),
+        appliedConfiguration: () => raft.configurationAt(machine.appliedIndex),
         snapshotIndex: () => raft.status().snapshotIndex,
         compact: (snapshot) => this.#compact(snapshot),
+        wake,
       },
       onEvent,
       onFailure: fail,

@@ -9,6 +9,7 @@
  */
 import { describeError, RaftKvError } from "../base/errors.ts";
 import type { FrozenState, KvStateMachine } from "../kv/state-machine.ts";
+import type { Configuration } from "../raft/configuration.ts";
 import type { LogIndex } from "../raft/entry.ts";
 import type { SnapshotPosition } from "../raft/snapshot-position.ts";
 import type { SnapshotInfo, SnapshotWriter, Store } from "../storage/store.ts";
@@ -34,9 +35,13 @@ export interface SnapshotterParts {
   readonly core: {
     /** What the state machine holds now. */
     readonly appliedPosition: () => SnapshotPosition;
+    /** Of that moment; empty: this server does not know its cluster yet, and takes no snapshot. */
+    readonly appliedConfiguration: () => Configuration;
     readonly snapshotIndex: () => LogIndex;
     /** A finished snapshot; false: it is not needed. */
     readonly compact: (snapshot: SnapshotPosition) => boolean;
+    /** Brings the next turn, and so `consider`. */
+    readonly wake: () => void;
   };
   readonly onEvent: (event: NodeEvent) => void;
   readonly onFailure: (error: unknown) => void;
@@ -84,10 +89,14 @@ export class Snapshotter {
 
   /** Takes a snapshot if one is due or wanted. To be called once a turn, after the turn's entries are applied. */
   consider(): void {
-    const { clock, diskRoom } = this.#parts;
+    const { clock, diskRoom, core } = this.#parts;
     if (this.#waits.ended || this.#running !== null || diskRoom.full) return;
     if (clock.nowMs() < this.#notBeforeMs) return;
     if (this.#callers.length === 0 && !this.#isDue()) return;
+    if (core.appliedConfiguration().length === 0) {
+      this.#dismissCallers(new RaftKvError("unavailable", "this server is in no cluster yet; retry later"));
+      return;
+    }
     this.#running = this.#take().finally(() => (this.#running = null));
   }
 
@@ -104,12 +113,12 @@ export class Snapshotter {
 
   /**
    * A snapshot that counts and holds everything applied before the call. Rejects with RaftKvError
-   * "unavailable" when the server stops or has applied nothing yet, "diskFull" when there is no room, also for
-   * the log, and "overloaded" when too many wait already.
+   * "unavailable" when the server stops, has applied nothing yet or is in no cluster, "diskFull" when there is
+   * no room, also for the log, and "overloaded" when too many wait already.
    */
   async takeNow(): Promise<SnapshotInfo> {
-    const { core, store, diskRoom } = this.#parts;
-    const { index } = core.appliedPosition();
+    const { core, store, diskRoom, machine } = this.#parts;
+    const index = machine.appliedIndex;
     if (this.#waits.ended) throw stopping();
     if (index === 0) throw new RaftKvError("unavailable", "nothing has been written here yet; retry later");
     const latest = store.snapshotInfo;
@@ -121,7 +130,7 @@ export class Snapshotter {
     this.#notBeforeMs = 0;
     return new Promise((resolve, reject) => {
       this.#callers.push({ index, resolve, reject });
-      this.consider();
+      core.wake();
     });
   }
 
@@ -159,11 +168,12 @@ export class Snapshotter {
   async #take(): Promise<void> {
     const { core, clock, machine, onEvent, onFailure } = this.#parts;
     const position = core.appliedPosition();
+    const configuration = core.appliedConfiguration();
     const appliedBytes = this.#appliedBytes;
     const frozen = machine.freeze();
     this.#frozen = frozen;
     try {
-      const info = await this.#write(position, frozen);
+      const info = await this.#write(position, configuration, frozen);
       if (info === null) return;
       this.#coveredBytes = Math.max(this.#coveredBytes, appliedBytes);
       onEvent({ kind: "snapshotTaken", ...info.position, bytes: info.totalBytes });
@@ -184,9 +194,13 @@ export class Snapshotter {
    * Resolves when the snapshot counts. To null when it was given up, and nothing of it is left; or when the
    * server stops with its "compact" on the way to the store: then the file stays, for that write needs it.
    */
-  async #write(position: SnapshotPosition, frozen: FrozenState): Promise<SnapshotInfo | null> {
+  async #write(
+    position: SnapshotPosition,
+    configuration: Configuration,
+    frozen: FrozenState,
+  ): Promise<SnapshotInfo | null> {
     const { store, core } = this.#parts;
-    const writer = await store.prepareSnapshot(position);
+    const writer = await store.prepareSnapshot(position, configuration);
     try {
       if ((await this.#writeSections(frozen, writer)) && core.compact(position)) {
         return await this.#waits.until((done) => (this.#published = { index: position.index, done }));

@@ -1,5 +1,6 @@
 import { assert } from "../base/assert.ts";
 import type { PutResult } from "../kv/state-machine.ts";
+import type { ChangeRefusal } from "../raft/configuration.ts";
 import type { LogIndex, ServerId, Term } from "../raft/entry.ts";
 
 /** What a client hears of its put. */
@@ -14,18 +15,36 @@ export type PutOutcome =
   | { readonly kind: "diskFull" }
   /** Nothing was done: the server is stopping. */
   | { readonly kind: "stopping" }
-  /** It is in a log and may be committed, now, later, or never. */
-  | { readonly kind: "unknown"; readonly why: string };
+  /** Nothing was done: leadership is about to pass to `to`. */
+  | { readonly kind: "transferring"; readonly to: ServerId }
+  | Unknown;
 
-interface Waiting {
-  readonly term: Term;
-  readonly bytes: number;
-  readonly settle: (outcome: PutOutcome) => void;
+/** What becomes of a change of the configuration. */
+export type ChangeOutcome =
+  /** Committed, and known to be so here. */
+  | { readonly kind: "done" }
+  /** Nothing was done, as in the next three. */
+  | { readonly kind: "refused"; readonly why: ChangeRefusal }
+  | { readonly kind: "notLeader"; readonly leaderId: ServerId | null }
+  | { readonly kind: "diskFull" }
+  | { readonly kind: "stopping" }
+  | Unknown;
+
+/** It is in a log and may be committed, now, later, or never. */
+interface Unknown {
+  readonly kind: "unknown";
+  readonly why: string;
 }
 
-/** The clients whose puts are in this leader's log and not applied yet. */
-export class WaitingClients {
-  readonly #byIndex = new Map<LogIndex, Waiting>();
+interface Waiting<R> {
+  readonly term: Term;
+  readonly bytes: number;
+  readonly settle: (outcome: { readonly kind: "done"; readonly result: R } | Unknown) => void;
+}
+
+/** Those whose entries are in this leader's log and not applied yet, with `R` to come of it. */
+export class WaitingClients<R> {
+  readonly #byIndex = new Map<LogIndex, Waiting<R>>();
   readonly #maxCount: number;
   readonly #maxBytes: number;
   #bytes = 0;
@@ -43,14 +62,14 @@ export class WaitingClients {
     return this.count < this.#maxCount && (this.count === 0 || this.#bytes + bytes <= this.#maxBytes);
   }
 
-  add(index: LogIndex, waiting: Waiting): void {
+  add(index: LogIndex, waiting: Waiting<R>): void {
     assert(!this.#byIndex.has(index), `two clients wait for entry ${index}`);
     this.#byIndex.set(index, waiting);
     this.#bytes += waiting.bytes;
   }
 
   /** The entry at `index`, of `term`, has been applied. */
-  applied(index: LogIndex, term: Term, result: PutResult): void {
+  applied(index: LogIndex, term: Term, result: R): void {
     const waiting = this.#byIndex.get(index);
     if (waiting === undefined) return;
     this.#byIndex.delete(index);

@@ -4,6 +4,7 @@ import { KvStateMachine } from "../../src/kv/state-machine.ts";
 import { DiskRoom } from "../../src/node/disk-room.ts";
 import { compactThrough } from "../../src/node/kept-log.ts";
 import { Node } from "../../src/node/node.ts";
+import { initialConfiguration } from "../../src/raft/configuration.ts";
 import { entryByteLength, type Entry } from "../../src/raft/entry.ts";
 import { MemoryDisk } from "../../src/storage/memory-file-system.ts";
 import { createServerStore, openServerStore } from "../../src/storage/server-store.ts";
@@ -26,13 +27,16 @@ async function alone(): Promise<Machine> {
   const clock = new VirtualClock();
   const disk = new MemoryDisk();
   const fs = disk.mount();
-  await createServerStore(fs, "state", { clusterId: "test", serverId: 0, servers: [0] });
+  await createServerStore(fs, "state", {
+    clusterId: "test",
+    serverId: 0,
+    members: initialConfiguration([0]),
+  });
   const diskRoom = new DiskRoom(clock);
   const { store, recovered } = await openServerStore(fs, "state", 0, {});
   const node = new Node({
     raftOptions: {
       id: 0,
-      voters: [0],
       electionTimeoutMinTicks: 15,
       electionTimeoutMaxTicks: 30,
       heartbeatTicks: 5,
@@ -43,7 +47,7 @@ async function alone(): Promise<Machine> {
       randomInt: (min) => min,
     },
     tickMs: 10,
-    limits: { maxPendingProposals: 1000, maxPendingBytes: 64 * MIB, maxPendingRpcs: 10 },
+    limits: { maxPendingProposals: 1000, maxPendingBytes: 64 * MIB, maxPendingReads: 10, maxPendingRpcs: 10 },
     snapshots: {
       entries: 100_000,
       bytes: 16 * MIB,
@@ -52,7 +56,7 @@ async function alone(): Promise<Machine> {
       chunkBytes: 256 * 1024,
     },
     clock,
-    transport: { send: () => {}, close: () => {} },
+    transport: { send: () => {}, setPeers: () => {}, close: () => {} },
     store,
     diskRoom,
     recovered,

@@ -163,7 +163,7 @@ describe("a transfer that is disturbed", () => {
     cluster.heal();
     await cluster.until(() => isHalfWay(cluster, chunks));
     cluster.isolate(0);
-    await cluster.until(() => cluster.node(1).leadership().kind === "ready");
+    await cluster.until(() => cluster.isReady(1));
     await cluster.until(() => cluster.node(2).appliedIndex === cluster.node(1).appliedIndex);
     expect(cluster.node(2).keyCount).toBe(300);
     expect(chunks.at(-1)?.leaderId).toBe(1);
@@ -227,10 +227,8 @@ async function afterTransfer(): Promise<{ cluster: NodeCluster; last: SnapshotCh
   return { cluster, last };
 }
 
-async function ask(cluster: NodeCluster, request: PeerRequest): Promise<unknown> {
-  const reply = cluster.node(2).handleRequest(request);
-  await cluster.clock.advance(10);
-  return reply;
+function ask(cluster: NodeCluster, request: PeerRequest): Promise<unknown> {
+  return cluster.finish(cluster.node(2).handleRequest(request));
 }
 
 describe("a piece of a snapshot", () => {

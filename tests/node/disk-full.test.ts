@@ -29,7 +29,8 @@ describe("a full disk", () => {
     expect(await cluster.node(0).put(put("k2", "never"))).toEqual({ kind: "diskFull" });
     expect(cluster.node(0).status()).toMatchObject({ role: "leader", diskFull: true });
     await cluster.clock.advance(60_000);
-    expect(cluster.node(0).leaderRead("k1")).toMatchObject({ kind: "value", value: "k1".padEnd(20, ".") });
+    expect(await cluster.finish(cluster.node(0).read())).toEqual({ kind: "ready" });
+    expect(cluster.node(0).get("k1")).toBe("k1".padEnd(20, "."));
     cluster.store(0).full = false;
     await cluster.until(() => !cluster.node(0).status().diskFull, 1100);
     await cluster.until(() => cluster.node(0).get("k1") === "later");
@@ -43,8 +44,8 @@ describe("a full disk", () => {
     const cluster = await withLeader(3);
     cluster.store(0).full = true;
     void cluster.node(0).put(put("k", "v"));
-    await cluster.until(() => [1, 2].some((id) => cluster.node(id).leadership().kind === "ready"));
-    const leader = cluster.node(1).leadership().kind === "ready" ? 1 : 2;
+    await cluster.until(() => [1, 2].some((id) => cluster.isReady(id)));
+    const leader = cluster.isReady(1) ? 1 : 2;
     await fill(cluster, leader, 300);
     cluster.store(0).full = false;
     await cluster.until(() => cluster.node(0).appliedIndex === cluster.node(leader).appliedIndex);
@@ -72,8 +73,8 @@ describe("a full disk", () => {
     for (const id of [0, 1, 2]) cluster.store(id).full = false;
     const hasRoom = (id: number): boolean => !cluster.node(id).status().diskFull;
     await cluster.until(() => [0, 1, 2].every(hasRoom));
-    await cluster.until(() => [0, 1, 2].some((id) => cluster.node(id).leadership().kind === "ready"));
-    const leader = [0, 1, 2].find((id) => cluster.node(id).leadership().kind === "ready") ?? 0;
+    await cluster.until(() => [0, 1, 2].some((id) => cluster.isReady(id)));
+    const leader = [0, 1, 2].find((id) => cluster.isReady(id)) ?? 0;
     await fill(cluster, leader, 10);
   });
 
@@ -84,8 +85,13 @@ describe("a full disk", () => {
     void cluster.node(0).put(put("k1", "later"));
     await cluster.until(() => [0, 1, 2].every((id) => cluster.node(id).status().diskFull));
     cluster.isolate(0);
-    const leads = (id: number): boolean => cluster.node(id).leaderRead("k1").kind === "value";
+    const leads = (id: number): boolean => {
+      const { noopIndex } = cluster.node(id).status();
+      return noopIndex !== null && cluster.node(id).appliedIndex >= noopIndex;
+    };
     await cluster.until(() => [1, 2].some(leads), 5 * ELECTION_MS);
+    const leader = cluster.node(leads(1) ? 1 : 2);
+    expect(await cluster.finish(leader.read())).toEqual({ kind: "ready" });
     expect(cluster.failures).toEqual([]);
   });
 
@@ -113,7 +119,7 @@ describe("a full disk", () => {
     void cluster.node(0).put(put("k1", "later"));
     await cluster.clock.advance(10);
     expect(cluster.node(0).status().diskFull).toBe(true);
-    const info = await cluster.node(0).takeSnapshot();
+    const info = await cluster.finish(cluster.node(0).takeSnapshot());
     expect(cluster.store(0).snapshotInfo).toEqual(info);
     cluster.store(0).full = false;
     await cluster.until(() => !cluster.node(0).status().diskFull, 1100);
@@ -121,7 +127,7 @@ describe("a full disk", () => {
     void cluster.node(0).put(put("k2", "later"));
     await cluster.clock.advance(10);
     const { prepareCount } = cluster.store(0);
-    expect(await cluster.node(0).takeSnapshot().catch(codeOf)).toBe("diskFull");
+    expect(await cluster.finish(cluster.node(0).takeSnapshot().catch(codeOf))).toBe("diskFull");
     expect(cluster.store(0).prepareCount).toBe(prepareCount);
   });
 

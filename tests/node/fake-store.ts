@@ -1,10 +1,10 @@
 import { assert, defined } from "../../src/base/assert.ts";
 import { RaftKvError } from "../../src/base/errors.ts";
 import type { Command } from "../../src/kv/command.ts";
-import type { KvState } from "../../src/kv/kv-state.ts";
 import { KvStateLoader } from "../../src/kv/kv-state-loader.ts";
 import type { DiskRoom } from "../../src/node/disk-room.ts";
 import type { Persist } from "../../src/raft/batch.ts";
+import type { Configuration } from "../../src/raft/configuration.ts";
 import type { Entry, ServerId } from "../../src/raft/entry.ts";
 import { INITIAL_HARD_STATE, type HardState } from "../../src/raft/hard-state.ts";
 import { ORIGIN, type SnapshotPosition } from "../../src/raft/snapshot-position.ts";
@@ -12,6 +12,7 @@ import { servesElection } from "../../src/storage/reserve.ts";
 import type {
   Later,
   Recovered,
+  SnapshotContent,
   SnapshotInfo,
   SnapshotReceipt,
   SnapshotSource,
@@ -20,6 +21,7 @@ import type {
 } from "../../src/storage/store.ts";
 import type { VirtualClock } from "./virtual-clock.ts";
 
+/** A line with the configuration, and a line a section. */
 interface SnapshotFile {
   readonly info: SnapshotInfo;
   readonly bytes: Uint8Array;
@@ -69,13 +71,13 @@ export class FakeStore implements Store {
   }
 
   /** What a process that starts now finds. */
-  recovered(serverId: ServerId, servers: readonly ServerId[]): Recovered {
+  recovered(serverId: ServerId, members: Configuration): Recovered {
     [this.prepared, this.received, this.openSources] = [null, null, 0];
     const { hardState, snapshot, base, entries } = this;
     return {
-      identity: { clusterId: "test", serverId, servers },
+      identity: { clusterId: "test", serverId, members },
       hardState,
-      snapshot: snapshot === null ? null : { info: snapshot.info, state: load(snapshot) },
+      snapshot: snapshot === null ? null : load(snapshot),
       log: { base, entries: [...entries] },
       repairs: [],
     };
@@ -95,11 +97,12 @@ export class FakeStore implements Store {
     for (const write of persist.writes) this.#write(write);
   }
 
-  async prepareSnapshot(position: SnapshotPosition): Promise<SnapshotWriter> {
+  async prepareSnapshot(position: SnapshotPosition, configuration: Configuration): Promise<SnapshotWriter> {
     assert(this.prepared === null, "one at a time");
+    assert(configuration.length > 0, "a snapshot names its cluster");
     this.prepareCount += 1;
     this.prepared = "unfinished";
-    const sections: string[] = [];
+    const sections = [JSON.stringify(configuration)];
     return {
       append: async (section) => {
         await this.#snapshotStep();
@@ -134,9 +137,9 @@ export class FakeStore implements Store {
         await this.#snapshotStep();
         const file = { info: infoOf(info.position, bytes), bytes };
         if (file.info.checksum !== info.checksum) throw new RaftKvError("corruption", "wrong checksum");
-        const state = load(file);
+        const content = load(file);
         this.received = file;
-        return state;
+        return content;
       },
       abandon: async () => {
         this.received = null;
@@ -213,11 +216,12 @@ function published(file: SnapshotFile | "unfinished" | null, { index }: Snapshot
   return file;
 }
 
-function load({ info, bytes }: SnapshotFile): KvState {
+function load({ info, bytes }: SnapshotFile): SnapshotContent {
+  const [configuration = "", ...sections] = new TextDecoder().decode(bytes).split("\n");
   const loader = new KvStateLoader(info.position.index);
-  for (const section of new TextDecoder().decode(bytes).split("\n")) {
+  for (const section of sections) {
     const wrong = loader.add(section);
     if (wrong !== null) throw new RaftKvError("corruption", wrong);
   }
-  return defined(loader.finish(), "a whole state");
+  return { info, configuration: JSON.parse(configuration), state: defined(loader.finish(), "a whole state") };
 }

@@ -2,15 +2,23 @@ import type { Command } from "../../src/kv/command.ts";
 import { KvStateMachine } from "../../src/kv/state-machine.ts";
 import { DiskRoom } from "../../src/node/disk-room.ts";
 import type { NodeEvent } from "../../src/node/node-event.ts";
-import type { SnapshotOptions } from "../../src/node/node-parts.ts";
+import type { NodeLimits, SnapshotOptions } from "../../src/node/node-parts.ts";
 import { Node } from "../../src/node/node.ts";
 import type { PeerReply, PeerRequest } from "../../src/node/peer-message.ts";
 import type { Transport } from "../../src/node/transport.ts";
+import { initialConfiguration, type Configuration } from "../../src/raft/configuration.ts";
 import type { ServerId } from "../../src/raft/entry.ts";
 import { FakeStore } from "./fake-store.ts";
 import { VirtualClock } from "./virtual-clock.ts";
 
 const LATENCY_MS = 1;
+
+const LIMITS: NodeLimits = {
+  maxPendingProposals: 200,
+  maxPendingBytes: 1_000_000,
+  maxPendingReads: 200,
+  maxPendingRpcs: 50,
+};
 
 /** Small numbers, so that a few hundred puts make several snapshots of several chunks each. */
 const SNAPSHOTS: SnapshotOptions = {
@@ -34,18 +42,23 @@ export class NodeCluster {
     _to,
     request,
   ) => request;
+  /** How long a reply to `from` takes. */
+  replyLatencyMs: (from: ServerId, to: ServerId, request: PeerRequest) => number = () => LATENCY_MS;
   readonly #isolated = new Set<ServerId>();
   readonly #lives = new Map<ServerId, { over: boolean }>();
-  readonly #ids: readonly ServerId[];
+  /** What each server was created with. */
+  readonly #created = new Map<ServerId, Configuration>();
   readonly #snapshots: SnapshotOptions;
 
   constructor(size: number, snapshots: Partial<SnapshotOptions> = {}) {
     this.#snapshots = { ...SNAPSHOTS, ...snapshots };
-    this.#ids = Array.from({ length: size }, (_, id) => id);
-    for (const id of this.#ids) {
-      this.stores.set(id, new FakeStore(this.clock));
-      this.start(id);
-    }
+    const ids = Array.from({ length: size }, (_, id) => id);
+    for (const id of ids) this.#create(id, initialConfiguration(ids));
+  }
+
+  /** Starts a new server that waits to be added to the cluster. */
+  join(id: ServerId): Node {
+    return this.#create(id, []);
   }
 
   /** Starts the server with what its disk holds. */
@@ -58,7 +71,6 @@ export class NodeCluster {
     const node = new Node({
       raftOptions: {
         id,
-        voters: this.#ids,
         electionTimeoutMinTicks: 15,
         electionTimeoutMaxTicks: 30,
         heartbeatTicks: 5,
@@ -70,13 +82,13 @@ export class NodeCluster {
         randomInt: (min, max) => Math.min(max, min + id * 5),
       },
       tickMs: 10,
-      limits: { maxPendingProposals: 200, maxPendingBytes: 1_000_000, maxPendingRpcs: 50 },
+      limits: LIMITS,
       snapshots: this.#snapshots,
       clock: this.clock,
       transport: this.#transportOf(id, life),
       store,
       diskRoom,
-      recovered: store.recovered(id, this.#ids),
+      recovered: store.recovered(id, this.#created.get(id) ?? []),
       machine: new KvStateMachine(),
       onEvent: (event) => !life.over && this.events.push({ id, event }),
       onFailure: (error) => !life.over && this.failures.push(error),
@@ -88,9 +100,7 @@ export class NodeCluster {
 
   /** Stops the server and starts it with what its disk holds; what it had not saved is gone. */
   async restart(id: ServerId): Promise<Node> {
-    const stopped = this.node(id).stop();
-    await this.clock.advance(10);
-    await stopped;
+    await this.finish(this.node(id).stop());
     return this.start(id);
   }
 
@@ -116,6 +126,21 @@ export class NodeCluster {
     }
   }
 
+  /** Lets time pass until `promise` is settled, and gives what came of it. */
+  async finish<T>(promise: Promise<T>, deadlineMs = 10_000): Promise<T> {
+    let pending = true;
+    const end = (): void => void (pending = false);
+    promise.then(end, end);
+    await this.until(() => !pending, deadlineMs);
+    return promise;
+  }
+
+  /** Whether the server leads and has applied its no-op. */
+  isReady(id: ServerId): boolean {
+    const { noopIndex } = this.node(id).status();
+    return noopIndex !== null && this.node(id).appliedIndex >= noopIndex;
+  }
+
   node(id: ServerId): Node {
     const node = this.nodes.get(id);
     if (node === undefined) throw new TypeError(`no server ${id}`);
@@ -128,6 +153,18 @@ export class NodeCluster {
     return store;
   }
 
+  /** Sees every request of `kind` that reaches its receiver. */
+  watch<K extends PeerRequest["kind"]>(kind: K): Extract<PeerRequest, { readonly kind: K }>[] {
+    const seen: Extract<PeerRequest, { readonly kind: K }>[] = [];
+    const before = this.onTheWay;
+    this.onTheWay = (from, to, request) => {
+      const arrives = before(from, to, request);
+      if (arrives !== null && isOf(kind, arrives)) seen.push(arrives);
+      return arrives;
+    };
+    return seen;
+  }
+
   isolate(id: ServerId): void {
     this.#isolated.add(id);
   }
@@ -136,11 +173,25 @@ export class NodeCluster {
     this.#isolated.clear();
   }
 
+  #create(id: ServerId, members: Configuration): Node {
+    this.stores.set(id, new FakeStore(this.clock));
+    this.#created.set(id, members);
+    return this.start(id);
+  }
+
   #transportOf(from: ServerId, life: { readonly over: boolean }): Transport {
     const reaches = (to: ServerId): boolean => !this.#isolated.has(from) && !this.#isolated.has(to);
+    let peers: Configuration = [];
     return {
+      setPeers: (latest) => {
+        peers = latest;
+      },
       send: (to, request, settle) => {
         if (life.over) return;
+        if (!peers.some(({ id }) => id === to)) {
+          settle(null);
+          return;
+        }
         let settled = false;
         const once = (reply: PeerReply | null): void => {
           if (!settled) settle(reply);
@@ -152,18 +203,37 @@ export class NodeCluster {
           if (arrives === null) return;
           const receiver = this.#lives.get(to);
           const answer = (reply: PeerReply | null): void => {
-            this.clock.setTimer(LATENCY_MS, () => {
+            this.clock.setTimer(this.replyLatencyMs(from, to, arrives), () => {
               if (reaches(to) && receiver?.over === false) once(reply);
             });
           };
-          this.node(to)
-            .handleRequest(arrives)
+          this.nodes
+            .get(to)
+            ?.handleRequest(arrives)
             .then(answer, () => answer(null));
         });
       },
       close: () => {},
     };
   }
+}
+
+function isOf<K extends PeerRequest["kind"]>(
+  kind: K,
+  request: PeerRequest,
+): request is Extract<PeerRequest, { readonly kind: K }> {
+  return request.kind === kind;
+}
+
+/** A cluster of so many servers that server 0 leads, and all of them know it. */
+export async function ledByServer0(
+  size: number,
+  snapshots: Partial<SnapshotOptions> = {},
+): Promise<NodeCluster> {
+  const cluster = new NodeCluster(size, snapshots);
+  await cluster.until(() => cluster.isReady(0));
+  await cluster.until(() => [...cluster.nodes.values()].every((node) => node.status().leaderId === 0));
+  return cluster;
 }
 
 export function put(key: string, value: string): Command {

@@ -23,7 +23,7 @@ async function persistOnFullDisk(rows: readonly (readonly LogWrite<Command>[])[]
   };
   const { store } = await openServerStore(disk.mount(), "raft_state", 1, { ...SMALL, whenFull });
   await store.persist(group(term(1), append(...ENTRIES)));
-  const writer = await store.prepareSnapshot({ index: 201, term: 1 });
+  const writer = await store.prepareSnapshot({ index: 201, term: 1 }, IDENTITY.members);
   for (const section of machineAt(ORIGIN, ENTRIES, 201).freeze().sections()) await writer.append(section);
   await writer.finish();
   disk.capacityBytes = disk.usedBytes + 500;

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import type { SnapshotOptions } from "../../src/node/node-parts.ts";
+import { initialConfiguration } from "../../src/raft/configuration.ts";
 import { fill, NodeCluster, put } from "./node-cluster.ts";
 
 const ELECTION_MS = 400;
@@ -56,7 +57,7 @@ describe("a snapshot is due", () => {
     const cluster = await alone({ bytes: 100_000 });
     await fill(cluster, 0, 40, { valueLength: 10_000 });
     await cluster.until(() => cluster.store(0).snapshotInfo !== null && cluster.store(0).prepared === null);
-    await cluster.node(0).takeSnapshot();
+    await cluster.finish(cluster.node(0).takeSnapshot());
     const before = cluster.count("snapshotTaken");
     await fill(cluster, 0, 19, { valueLength: 10_000 });
     await cluster.clock.advance(100);
@@ -77,7 +78,7 @@ describe("taking a snapshot", () => {
     expect((await Promise.all(puts)).every(({ kind }) => kind === "done")).toBe(true);
     expect(cluster.store(0).prepared).toBe("unfinished");
     await cluster.until(() => cluster.count("snapshotTaken") === 1);
-    const { snapshot } = cluster.store(0).recovered(0, [0]);
+    const { snapshot } = cluster.store(0).recovered(0, initialConfiguration([0]));
     expect(snapshot?.info.position.index).toBe(500);
     expect(snapshot?.state.data.get("k0")?.startsWith("k0...")).toBe(true);
     expect(snapshot?.state.data.size).toBe(499);
