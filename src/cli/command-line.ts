@@ -5,6 +5,11 @@ import type { Command } from "./command.ts";
 import { failureOf } from "./failure.ts";
 import { getCommand } from "./get.ts";
 import { inspectCommand } from "./inspect.ts";
+import { memberAddCommand } from "./member-add.ts";
+import { memberListCommand } from "./member-list.ts";
+import { memberPromoteCommand } from "./member-promote.ts";
+import { memberRemoveCommand } from "./member-remove.ts";
+import { memberCommand } from "./member.ts";
 import { modeCommand } from "./mode.ts";
 import { putCommand } from "./put.ts";
 import { replaceCommand } from "./replace.ts";
@@ -18,6 +23,7 @@ import { snapshotCommand } from "./snapshot.ts";
 import { startServerCommand } from "./start-server.ts";
 import { startCommand } from "./start.ts";
 import { statusCommand } from "./status.ts";
+import { transferCommand } from "./transfer.ts";
 import { UsageError } from "./usage-error.ts";
 import { versionCommand } from "./version.ts";
 
@@ -29,6 +35,12 @@ const SUBCOMMANDS: ReadonlyMap<string, Command> = new Map([
   ["start", startCommand],
   ["start-server", startServerCommand],
   ["replace", replaceCommand],
+  ["member", memberCommand],
+  ["member list", memberListCommand],
+  ["member add", memberAddCommand],
+  ["member promote", memberPromoteCommand],
+  ["member remove", memberRemoveCommand],
+  ["transfer", transferCommand],
   ["snapshot", snapshotCommand],
   ["snapshot save", snapshotSaveCommand],
   ["snapshot restore", snapshotRestoreCommand],

@@ -28,7 +28,7 @@ export function oneOf<T extends string>(choices: readonly T[]): ValueReader<T> {
 }
 
 /** Above it, no base port leaves a port for the server. */
-const MAX_SERVER_ID = 65_534;
+export const MAX_SERVER_ID = 65_534;
 
 /** Distinct server ids, at least one. */
 export const serverIds: ValueReader<readonly number[]> = {

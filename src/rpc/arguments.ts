@@ -17,7 +17,7 @@ export interface TextLimits {
 type Requested = Pick<KeyValue, "clientId" | "requestId">;
 
 /** The part of a message that names a frontend's call. */
-type Routed = Pick<KeyValue, "routerId" | "routerCall">;
+type Routed = Pick<KeyValue, "routerId" | "routerCall" | "routerPending" | "routerRetried">;
 
 /** Throws RaftKvError "invalidArgument" for a key that is empty, too long or not text. */
 export function parseKey(key: Uint8Array, limits: TextLimits): string {
@@ -44,10 +44,18 @@ export function parsePut(message: KeyValue, limits: TextLimits): PutCommand {
 }
 
 /** null when no frontend sent it. Throws RaftKvError "invalidArgument". */
-export function parseRoutedCall({ routerId, routerCall }: Routed): RoutedCall | null {
+export function parseRoutedCall(message: Routed): RoutedCall | null {
+  const { routerId, routerCall, routerPending: pending, routerRetried: retried } = message;
   checkInteger("routerId", routerId);
   checkInteger("routerCall", routerCall);
-  return routerId === 0 ? null : { routerId, routerCall };
+  checkInteger("routerPending", pending);
+  if (routerId === 0) return null;
+  if (pending < 0 || (pending > 0 && pending > routerCall)) {
+    throw invalid(
+      `routerPending is ${pending}: it must lie between 1 and routerCall, ${routerCall}, or be 0`,
+    );
+  }
+  return { routerId, routerCall, pending, retried };
 }
 
 function parseText(name: string, bytes: Uint8Array, maxBytes: number): string {

@@ -3,10 +3,11 @@
  * on it. A request with a nonsensical number or entry is refused with RaftKvError "invalidArgument".
  */
 import { unreachable } from "../base/assert.ts";
-import { commandByteLength, type Command } from "../kv/command.ts";
+import { commandByteLength, type Command, type RoutedCall } from "../kv/command.ts";
 import type { Entry, Payload } from "../raft/entry.ts";
 import type { AppendEntries, AppendEntriesReply, RequestVote, RequestVoteReply } from "../raft/message.ts";
 import { parseRequestId, parseRoutedCall } from "./arguments.ts";
+import { configurationFromWire, configurationToWire } from "./configuration-codec.ts";
 import { counter, invalid } from "./counter.ts";
 import { decodeText, encodeText } from "./text.ts";
 import type {
@@ -53,6 +54,8 @@ export function appendEntriesFromWire(args: AppendEntriesArgs): AppendEntries<Co
     prevLogTerm: counter("prevLogTerm", args.prevLogTerm),
     entries: entriesFromWire(args.entries as readonly WireLogEntry[], prevLogIndex),
     leaderCommit: counter("leaderCommit", args.leaderCommit),
+    // It does not travel: only the sender counts its rounds.
+    round: 0,
   };
 }
 
@@ -75,15 +78,28 @@ export function appendEntriesReplyFromWire(reply: WireAppendEntriesReply): Appen
 
 function entryToWire({ term, payload }: Entry<Command>): Partial<WireLogEntry> {
   if (payload.kind === "noop") return { term, kind: "NOOP" };
+  if (payload.kind === "configuration") {
+    return { term, kind: "CONFIGURATION", members: configurationToWire(payload.configuration) };
+  }
   const { command } = payload;
   switch (command.kind) {
     case "put": {
       const { key, value, request, routed } = command;
-      return { term, key: encodeText(key), value: encodeText(value), ...request, ...routed };
+      return {
+        term,
+        key: encodeText(key),
+        value: encodeText(value),
+        ...request,
+        ...(routed === null ? {} : routedCallToWire(routed)),
+      };
     }
     default:
       return unreachable(command.kind);
   }
+}
+
+function routedCallToWire({ routerId, routerCall, pending, retried }: RoutedCall): Partial<WireLogEntry> {
+  return { routerId, routerCall, routerPending: pending, routerRetried: retried };
 }
 
 function entriesFromWire(entries: readonly WireLogEntry[], prevLogIndex: number): readonly Entry<Command>[] {
@@ -97,6 +113,8 @@ function payloadFromWire(entry: WireLogEntry): Payload<Command> {
   switch (entry.kind) {
     case "NOOP":
       return { kind: "noop" };
+    case "CONFIGURATION":
+      return { kind: "configuration", configuration: configurationFromWire(entry.members) };
     case "PUT": {
       const command = putFromWire(entry);
       return { kind: "command", command, byteLength: commandByteLength(command) };

@@ -2,6 +2,7 @@ import { unreachable } from "../base/assert.ts";
 import { RaftKvError } from "../base/errors.ts";
 import type { PeerReply, PeerRequest, SnapshotChunk } from "../node/peer-message.ts";
 import type { Transport } from "../node/transport.ts";
+import type { Configuration, Member } from "../raft/configuration.ts";
 import type { ServerId } from "../raft/entry.ts";
 import {
   appendEntriesReplyFromWire,
@@ -9,11 +10,16 @@ import {
   requestVoteReplyFromWire,
   requestVoteToWire,
 } from "./codec.ts";
+import { readIndexReplyFromWire, timeoutNowReplyFromWire, timeoutNowToWire } from "./configuration-codec.ts";
 import { RpcClient } from "./rpc-client.ts";
 import { chunkReplyFromWire, chunkToWire } from "./snapshot-codec.ts";
 
 /** A vote that comes later than an election timeout is of no use. */
 const REQUEST_VOTE_TIMEOUT_MS = 300;
+/** A leader that hands over goes on by itself when no answer comes within an election timeout. */
+const TIMEOUT_NOW_TIMEOUT_MS = 300;
+/** A leader is sure of itself within a round trip, or is none soon; readers wait for one answer at a time. */
+const READ_INDEX_TIMEOUT_MS = 500;
 /** Long enough for a full batch on a busy machine; then the leader tries again from what it knows. */
 const APPEND_ENTRIES_TIMEOUT_MS = 1000;
 /** A transfer slower than a chunk in this time is given up, so none holds the leader's log back for ever. */
@@ -27,20 +33,32 @@ interface Peer {
   readonly chunks: RpcClient<"KeyValueStore">;
 }
 
-/** Raft's requests over gRPC: unary calls, every one with a deadline. */
+/** Raft's requests over gRPC: unary calls, every one with a deadline. It sends to nobody before `setPeers`. */
 export class PeerTransport implements Transport {
   readonly #clusterId: string;
-  readonly #peers: ReadonlyMap<ServerId, Peer>;
+  readonly #addressOf: (member: Member) => string;
+  readonly #peers = new Map<ServerId, Peer>();
 
-  constructor(clusterId: string, addresses: ReadonlyMap<ServerId, string>) {
+  /** `addressOf` tells where to reach a member, "host:port". */
+  constructor(clusterId: string, addressOf: (member: Member) => string) {
     this.#clusterId = clusterId;
-    this.#peers = new Map([...addresses].map(([id, address]) => [id, connect(address)]));
+    this.#addressOf = addressOf;
+  }
+
+  setPeers(peers: Configuration): void {
+    const addresses = new Map(peers.map((member) => [member.id, this.#addressOf(member)]));
+    for (const [id, peer] of this.#peers) {
+      if (peer.messages.address !== addresses.get(id)) this.#disconnect(id, peer);
+    }
+    for (const [id, address] of addresses) {
+      if (!this.#peers.has(id)) this.#peers.set(id, connect(address));
+    }
   }
 
   send(to: ServerId, request: PeerRequest, settle: (reply: PeerReply | null) => void): void {
     const peer = this.#peers.get(to);
     if (peer === undefined) {
-      settle(null);
+      setImmediate(() => settle(null));
       return;
     }
     switch (request.kind) {
@@ -65,16 +83,34 @@ export class PeerTransport implements Transport {
         );
         return;
       }
+      case "timeoutNow": {
+        const args = timeoutNowToWire(request, this.#clusterId);
+        peer.messages.send("TimeoutNow", args, TIMEOUT_NOW_TIMEOUT_MS, (outcome) =>
+          settle(readable(timeoutNowReplyFromWire, outcome)),
+        );
+        return;
+      }
+      case "readIndex": {
+        const args = { clusterId: this.#clusterId };
+        peer.messages.send("ReadIndex", args, READ_INDEX_TIMEOUT_MS, (outcome) =>
+          settle(readable(readIndexReplyFromWire, outcome)),
+        );
+        return;
+      }
       default:
         unreachable(request);
     }
   }
 
   close(): void {
-    for (const { messages, chunks } of this.#peers.values()) {
-      messages.close();
-      chunks.close();
-    }
+    for (const [id, peer] of this.#peers) this.#disconnect(id, peer);
+  }
+
+  /** Calls under way still end, each by its deadline. */
+  #disconnect(id: ServerId, { messages, chunks }: Peer): void {
+    this.#peers.delete(id);
+    messages.close();
+    chunks.close();
   }
 }
 

@@ -1,4 +1,5 @@
 import { Client, credentials, Metadata, status, type ServiceError } from "@grpc/grpc-js";
+import { isReachable } from "./reachability.ts";
 import { defined } from "../base/assert.ts";
 import { RaftKvError, type ErrorCode } from "../base/errors.ts";
 import { MAX_MESSAGE_BYTES, services, type ServiceName } from "./definition.ts";
@@ -22,17 +23,36 @@ const CHANNEL_OPTIONS = {
 
 const METADATA = new Metadata();
 
-/** One connection to one service of one process; it connects when first used and reconnects by itself. */
+/**
+ * A connection on which nothing was heard for so long, while a call ran out of time, is not trusted any more. What
+ * the network has lost TCP sends again at ever longer intervals: as long after a cut as the cut lasted, and up to
+ * seconds for a connection that was being made. A new one that is made when the other side can be reached is there
+ * at once. Where that does not help, as with a process that stands still, the next one has twice as long: what was
+ * given up stays open until the other side is heard.
+ */
+const SILENCE_MS = 500;
+const MAX_SILENCE_MS = 600_000;
+
+/**
+ * One connection to one service of one process; it connects when first used and reconnects by itself, also when
+ * nothing comes through and nobody says so.
+ */
 export class RpcClient<S extends ServiceName> {
   readonly address: string;
-  readonly #client: Client;
   readonly #service: S;
+  #client: Client;
+  /** Of `#client`: when an answer last came, or when it was made. On the monotonic clock. */
+  #heardAtMs = performance.now();
+  /** How long to wait from then on. */
+  #silenceMs = SILENCE_MS;
+  #looksForTheOther = false;
+  #closed = false;
 
   /** `address` is "host:port". */
   constructor(service: S, address: string) {
     this.address = address;
     this.#service = service;
-    this.#client = new Client(address, credentials.createInsecure(), CHANNEL_OPTIONS);
+    this.#client = connect(address);
   }
 
   /**
@@ -61,7 +81,8 @@ export class RpcClient<S extends ServiceName> {
     done: (outcome: ResponseOf<S, M> | RaftKvError) => void,
   ): void {
     const definition = defined(services[this.#service][method], `no RPC ${this.#service}.${method}`);
-    this.#client.makeUnaryRequest(
+    const client = this.#client;
+    client.makeUnaryRequest(
       definition.path,
       definition.requestSerialize,
       definition.responseDeserialize as (bytes: Buffer) => ResponseOf<S, M>,
@@ -69,15 +90,48 @@ export class RpcClient<S extends ServiceName> {
       METADATA,
       { deadline: Date.now() + timeoutMs },
       (error, response) => {
+        this.#noteEnd(client, error);
         if (error !== null) done(asRaftKvError(error, this.address));
         else done(defined(response, "neither response nor error"));
       },
     );
   }
 
+  /** Calls under way still end. */
   close(): void {
+    this.#closed = true;
     this.#client.close();
   }
+
+  /** A call over `client` has ended. */
+  #noteEnd(client: Client, error: ServiceError | null): void {
+    if (client !== this.#client || this.#closed) return;
+    if (error?.code !== status.DEADLINE_EXCEEDED) {
+      this.#heardAtMs = performance.now();
+      this.#silenceMs = SILENCE_MS;
+    } else if (this.#isSilent && !this.#looksForTheOther) {
+      void this.#renewIfReachable(client);
+    }
+  }
+
+  get #isSilent(): boolean {
+    return performance.now() - this.#heardAtMs >= this.#silenceMs;
+  }
+
+  async #renewIfReachable(client: Client): Promise<void> {
+    this.#looksForTheOther = true;
+    const reachable = await isReachable(this.address);
+    this.#looksForTheOther = false;
+    if (!reachable || this.#closed || !this.#isSilent) return;
+    this.#client = connect(this.address);
+    this.#heardAtMs = performance.now();
+    this.#silenceMs = Math.min(2 * this.#silenceMs, MAX_SILENCE_MS);
+    client.close();
+  }
+}
+
+function connect(address: string): Client {
+  return new Client(address, credentials.createInsecure(), CHANNEL_OPTIONS);
 }
 
 function asRaftKvError(error: ServiceError, address: string): RaftKvError {
@@ -105,7 +159,7 @@ function codeOf(error: ServiceError): ErrorCode {
 
 /** Whether no connection was ever there to carry the request. */
 function neverLeft(error: ServiceError): boolean {
-  return /^No connection established|Waiting for LB pick|ECONNREFUSED|Name resolution failed/.test(
+  return /^No connection established|Waiting for LB pick|ECONNREFUSED|Name resolution failed|^Channel closed before call started/.test(
     error.details,
   );
 }

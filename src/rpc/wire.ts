@@ -15,6 +15,9 @@ export type WireCode =
   | "FAILED_PRECONDITION"
   | "INTERNAL";
 
+/** "DEFAULT": linearizable from the frontend, local from a server. */
+export type WireConsistency = "DEFAULT" | "LINEARIZABLE" | "LOCAL";
+
 export type Empty = Readonly<Record<never, never>>;
 
 export interface IntegerArg {
@@ -23,7 +26,7 @@ export interface IntegerArg {
 
 export interface StringArg {
   readonly arg: Buffer;
-  readonly consistency: "LOCAL" | "LEADER";
+  readonly consistency: WireConsistency;
 }
 
 export interface GenericResponse {
@@ -40,6 +43,8 @@ export interface KeyValue {
   readonly requestId: number;
   readonly routerId: number;
   readonly routerCall: number;
+  readonly routerPending: number;
+  readonly routerRetried: boolean;
   readonly found: boolean;
   readonly error: string;
   readonly code: WireCode;
@@ -50,6 +55,7 @@ export interface GetKey {
   readonly key: Buffer;
   readonly clientId: number;
   readonly requestId: number;
+  readonly consistency: WireConsistency;
 }
 
 export interface WireReply {
@@ -73,9 +79,19 @@ export interface WireLogEntry {
   readonly value: Buffer;
   readonly clientId: number;
   readonly requestId: number;
-  readonly kind: "PUT" | "NOOP";
+  readonly kind: "PUT" | "NOOP" | "CONFIGURATION";
   readonly routerId: number;
   readonly routerCall: number;
+  readonly routerPending: number;
+  readonly routerRetried: boolean;
+  readonly members: readonly WireMember[];
+}
+
+/** `address` "": where config.ini says; only in the log. */
+export interface WireMember {
+  readonly id: number;
+  readonly address: string;
+  readonly voter: boolean;
 }
 
 export interface AppendEntriesArgs {
@@ -128,6 +144,41 @@ export interface WireInstallSnapshotReply {
   readonly installed: boolean;
 }
 
+export interface ReadIndexArgs {
+  readonly clusterId: string;
+}
+
+/** `index` counts only when the code is "OK". */
+export interface WireReadIndexReply {
+  readonly index: number;
+  readonly error: string;
+  readonly code: WireCode;
+  readonly leaderId?: number;
+}
+
+export interface TimeoutNowArgs {
+  readonly term: number;
+  readonly leaderId: number;
+  readonly clusterId: string;
+}
+
+export interface WireTimeoutNowReply {
+  readonly term: number;
+  readonly success: boolean;
+}
+
+/** `address` "": where config.ini says. */
+export interface AddMemberArgs {
+  readonly id: number;
+  readonly address: string;
+  readonly nonVoter: boolean;
+}
+
+/** `to` absent: whoever has most of the log. */
+export interface TransferArgs {
+  readonly to?: number;
+}
+
 /** Which snapshot file, in the answer to TakeSnapshot and in every ReadSnapshot. */
 export interface WireSnapshotInfo {
   readonly index: number;
@@ -168,6 +219,10 @@ export interface ServerStatus {
   readonly diskFull: boolean;
   /** It was made anew, and has no say in elections yet. */
   readonly abstains: boolean;
+  /** With addresses; none: it waits to be added to a cluster. */
+  readonly members: readonly WireMember[];
+  /** 0: it is what the cluster was created with. */
+  readonly configurationIndex: number;
 }
 
 export interface MemberStatus {
@@ -176,6 +231,7 @@ export interface MemberStatus {
   readonly reachable: boolean;
   /** null when the server could not be asked. */
   readonly server: ServerStatus | null;
+  readonly voter: boolean;
 }
 
 export interface ClusterStatus {
@@ -197,6 +253,10 @@ export interface FrontEndRpcs {
   readonly Put: Rpc<KeyValue, WireReply>;
   readonly Status: Rpc<Empty, ClusterStatus>;
   readonly ReplaceServer: Rpc<IntegerArg, WireReply>;
+  readonly AddMember: Rpc<AddMemberArgs, WireReply>;
+  readonly PromoteMember: Rpc<IntegerArg, WireReply>;
+  readonly RemoveMember: Rpc<IntegerArg, WireReply>;
+  readonly TransferLeadership: Rpc<TransferArgs, WireReply>;
 }
 
 export interface KeyValueStoreRpcs {
@@ -210,6 +270,12 @@ export interface KeyValueStoreRpcs {
   readonly Status: Rpc<Empty, ServerStatus>;
   readonly TakeSnapshot: Rpc<Empty, SnapshotReply>;
   readonly ReadSnapshot: Rpc<ReadSnapshotArgs, SnapshotData>;
+  readonly ReadIndex: Rpc<ReadIndexArgs, WireReadIndexReply>;
+  readonly TimeoutNow: Rpc<TimeoutNowArgs, WireTimeoutNowReply>;
+  readonly AddMember: Rpc<AddMemberArgs, GenericResponse>;
+  readonly PromoteMember: Rpc<IntegerArg, GenericResponse>;
+  readonly RemoveMember: Rpc<IntegerArg, GenericResponse>;
+  readonly TransferLeadership: Rpc<TransferArgs, GenericResponse>;
 }
 
 export interface ServiceRpcs {

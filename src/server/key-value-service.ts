@@ -2,28 +2,41 @@
 import { unreachable } from "../base/assert.ts";
 import { RaftKvError } from "../base/errors.ts";
 import type { Limits } from "../config/config.ts";
+import type { Clock } from "../node/clock.ts";
 import type { Node } from "../node/node.ts";
 import type { PutOutcome } from "../node/waiting-clients.ts";
 import { parseKey, parsePut } from "../rpc/arguments.ts";
 import { appendEntriesFromWire, appendEntriesReplyToWire, requestVoteFromWire } from "../rpc/codec.ts";
+import { timeoutNowFromWire, timeoutNowReplyToWire } from "../rpc/configuration-codec.ts";
 import type { CallContext, Handlers } from "../rpc/rpc-server.ts";
 import { encodeText } from "../rpc/text.ts";
-import type { GenericResponse, KeyValue, StringArg } from "../rpc/wire.ts";
+import type { GenericResponse, KeyValue, ServerStatus, StringArg } from "../rpc/wire.ts";
 import type { Identity } from "../storage/store.ts";
+import type { Addresses } from "./addresses.ts";
+import { membershipHandlers } from "./membership-service.ts";
 import type { OpenSnapshots } from "./open-snapshots.ts";
-import { notLeader, NOT_READY } from "./refusal.ts";
+import { probe } from "./probe.ts";
+import { notLeader, otherLeader, readRefusal, STOPPING, type Refusal } from "./refusal.ts";
 import { snapshotHandlers } from "./snapshot-service.ts";
 
 export interface ServiceContext {
   readonly node: Node;
   readonly snapshots: OpenSnapshots;
   readonly identity: Identity;
+  readonly addresses: Addresses;
   readonly limits: Limits;
+  readonly clock: Clock;
   readonly version: string;
 }
 
+/** An earlier attempt may have taken effect; what it answered is forgotten. */
+const EXPIRED: Refusal = {
+  error: "outcome unknown: the frontend's session expired before this retry; the write may have taken effect",
+  code: "UNKNOWN_OUTCOME",
+};
+
 export function keyValueService(context: ServiceContext): Handlers<"KeyValueStore"> {
-  const { node, identity, limits, version } = context;
+  const { node, identity, limits } = context;
   return {
     ping: async () => ({ success: true }),
 
@@ -55,46 +68,59 @@ export function keyValueService(context: ServiceContext): Handlers<"KeyValueStor
       return { term: reply.term, voteGranted: reply.voteGranted };
     },
 
-    Status: async () => {
-      const status = node.status();
-      const { role, currentTerm, leaderId, commitIndex, lastLogIndex } = status;
-      return {
-        id: identity.serverId,
-        clusterId: identity.clusterId,
-        role,
-        term: currentTerm,
-        ...(leaderId === null ? {} : { leaderId }),
-        commitIndex,
-        lastApplied: node.appliedIndex,
-        lastLogIndex,
-        keys: node.keyCount,
-        pid: process.pid,
-        version,
-        snapshotIndex: status.snapshotIndex,
-        firstLogIndex: status.firstLogIndex,
-        diskFull: status.diskFull,
-        abstains: status.abstains,
-      };
+    ReadIndex: async (args) => {
+      checkCluster(identity, args.clusterId);
+      const reply = await node.handleRequest({ kind: "readIndex" });
+      if (reply.kind !== "readIndexReply") throw new TypeError(`ReadIndex answered by ${reply.kind}`);
+      return reply.readIndex === null ? notLeader(otherLeader(node)) : { index: reply.readIndex };
     },
+
+    TimeoutNow: async (args) => {
+      checkCluster(identity, args.clusterId);
+      const reply = await node.handleRequest(timeoutNowFromWire(args));
+      if (reply.kind !== "timeoutNowReply") throw new TypeError(`TimeoutNow answered by ${reply.kind}`);
+      return timeoutNowReplyToWire(reply);
+    },
+
+    Status: async () => status(context),
+
+    ...membershipHandlers({ ...context, probe }),
 
     ...snapshotHandlers(node, context.snapshots, (clusterId) => checkCluster(identity, clusterId)),
   };
 }
 
-function get(node: Node, limits: Limits, request: StringArg): Partial<KeyValue> {
+function status({ node, identity, addresses, version }: ServiceContext): Partial<ServerStatus> {
+  const { role, currentTerm, leaderId, commitIndex, lastLogIndex, ...more } = node.status();
+  return {
+    id: identity.serverId,
+    clusterId: identity.clusterId,
+    role,
+    term: currentTerm,
+    ...(leaderId === null ? {} : { leaderId }),
+    commitIndex,
+    lastApplied: node.appliedIndex,
+    lastLogIndex,
+    keys: node.keyCount,
+    pid: process.pid,
+    version,
+    snapshotIndex: more.snapshotIndex,
+    firstLogIndex: more.firstLogIndex,
+    diskFull: more.diskFull,
+    abstains: more.abstains,
+    members: more.configuration.map((member) => ({ ...member, address: addresses.told(member) })),
+    configurationIndex: more.configurationIndex,
+  };
+}
+
+/** The linearizable answer may come from any server: it holds what was acknowledged before the call. */
+async function get(node: Node, limits: Limits, request: StringArg): Promise<Partial<KeyValue>> {
   const key = parseKey(request.arg, limits);
-  if (request.consistency === "LOCAL") return found(request.arg, node.get(key));
-  const read = node.leaderRead(key);
-  switch (read.kind) {
-    case "value":
-      return found(request.arg, read.value);
-    case "notLeader":
-      return { key: request.arg, ...notLeader(read.leaderId) };
-    case "notReady":
-      return { key: request.arg, ...NOT_READY };
-    default:
-      return unreachable(read);
+  if (request.consistency === "LINEARIZABLE") {
+    const refusal = readRefusal(await node.read());
+    if (refusal !== null) return { key: request.arg, ...refusal };
   }
+  return found(request.arg, node.get(key));
 }
 
 /** A missing key reads as "", and `found` tells it from an empty value. */
@@ -124,7 +150,7 @@ async function put(
 function putResponse(outcome: PutOutcome): Partial<GenericResponse> {
   switch (outcome.kind) {
     case "done":
-      return { success: true };
+      return outcome.result.kind === "expired" ? EXPIRED : { success: true };
     case "notLeader":
       return notLeader(outcome.leaderId);
     case "overloaded":
@@ -132,7 +158,13 @@ function putResponse(outcome: PutOutcome): Partial<GenericResponse> {
     case "diskFull":
       return { error: "the disk is full; nothing was written", code: "UNAVAILABLE" };
     case "stopping":
-      return { error: "the server is stopping", code: "UNAVAILABLE" };
+      return STOPPING;
+    case "transferring":
+      return {
+        error: `leadership is being handed over to server ${outcome.to}; retry there`,
+        code: "NOT_LEADER",
+        leaderId: outcome.to,
+      };
     case "unknown":
       return {
         error: `outcome unknown: ${outcome.why}; the write may still take effect`,

@@ -4,8 +4,9 @@
  * It has forgotten whom it voted for, and entries that it helped to commit. An empty server under its id
  * could vote once more in the same term, or elect a leader that lacks those entries. So:
  *   1. take the server's own port     (the old process is gone, and none starts beside us)
- *   2. ask every other server for its currentTerm; all of them must answer and vote; M is the highest
- *   3. create the files with currentTerm = M + 1, votedFor = itself, abstainsThrough = M
+ *   2. ask every other server for its currentTerm and its configuration; all of them must answer and vote, and
+ *      go by the same configuration; M is the highest term
+ *   3. create the files with that configuration, currentTerm = M + 1, votedFor = itself, abstainsThrough = M
  *
  * A candidate saves its term before it asks for votes, so the lost server neither gave nor got a vote of
  * another in a term after M. The one made anew gives none either, until it holds a committed entry of such a
@@ -21,77 +22,101 @@
  * After it the server is started with what is on disk, as any other.
  */
 import { RaftKvError } from "../base/errors.ts";
-import type { ServerId, Term } from "../raft/entry.ts";
+import { isSameConfiguration, memberOf, type Configuration, type Member } from "../raft/configuration.ts";
+import type { ServerId } from "../raft/entry.ts";
 import { hardStateAfterLoss } from "../raft/hard-state.ts";
-import { RpcClient } from "../rpc/rpc-client.ts";
 import { RpcServer } from "../rpc/rpc-server.ts";
-import type { FileSystem } from "../storage/file-system.ts";
+import type { ServerStatus } from "../rpc/wire.ts";
 import { createServerStore } from "../storage/server-store.ts";
-import type { Identity } from "../storage/store.ts";
+import type { Newcomer } from "./creation.ts";
+import { probe } from "./probe.ts";
 
-export interface RejoinOptions {
-  readonly fs: FileSystem;
-  readonly stateDirectory: string;
-  readonly identity: Identity;
-  /** A server's "host:port". */
-  readonly addressOf: (id: ServerId) => string;
-  /** Where the server is to listen. */
-  readonly hosts: readonly string[];
-  readonly port: number;
+/** The cluster that goes on. */
+export interface Rejoined {
+  readonly clusterId: string;
+  /** Who votes today, and the lost server. */
+  readonly members: Configuration;
 }
 
-/** With fewer servers no majority is sure to be left without the lost one. */
-const MIN_SERVERS = 3;
+/** With fewer voters no majority is sure to be left without the lost one. */
+const MIN_VOTERS = 3;
 const ANSWER_TIMEOUT_MS = 5000;
 
 /**
  * Resolves when the server's files are there, durably. Rejects with RaftKvError: "failedPrecondition"
- * when the cluster is too small, another server does not answer, abstains or is not of the cluster, or
- * the server has files; "io" when its port is taken or a file cannot be written; "diskFull".
+ * when the cluster is too small, another server does not answer, abstains or is not of the cluster, a
+ * change of the cluster is under way, or the server has files; "io" when its port is taken or a file cannot be written; "diskFull".
  */
-export async function rejoin(options: RejoinOptions): Promise<void> {
-  const { fs, stateDirectory, identity, addressOf, hosts, port } = options;
-  const { serverId, servers } = identity;
-  if (servers.length < MIN_SERVERS) {
-    throw refusal(identity, `in a cluster of ${servers.length} nobody else is sure to have what it had`);
-  }
+export async function rejoin(newcomer: Newcomer, { clusterId, members }: Rejoined): Promise<void> {
+  const { fs, stateDirectory, id, hosts, port } = newcomer;
+  checkCount(id, members.length);
   const claim = new RpcServer();
   await claim.listen(hosts, port);
   try {
-    const others = servers.filter((id) => id !== serverId);
-    const terms = await Promise.all(others.map((id) => askTerm(identity, id, addressOf(id))));
-    const hardState = hardStateAfterLoss(Math.max(...terms), serverId);
+    const others = members.filter((member) => member.id !== id);
+    const answers = await Promise.all(others.map((member) => ask(newcomer, clusterId, member)));
+    const configuration = configurationOf(newcomer, answers);
+    checkVoters(id, configuration, members);
+    const hardState = hardStateAfterLoss(Math.max(...answers.map(({ term }) => term)), id);
+    const identity = { clusterId, serverId: id, members: configuration };
     await createServerStore(fs, stateDirectory, identity, { hardState });
   } finally {
     await claim.close();
   }
 }
 
-async function askTerm(identity: Identity, id: ServerId, address: string): Promise<Term> {
-  const client = new RpcClient("KeyValueStore", address);
-  try {
-    const status = await client.call("Status", {}, ANSWER_TIMEOUT_MS);
-    if (status.id !== id || status.clusterId !== identity.clusterId) {
-      const who = `server ${status.id} of cluster ${status.clusterId}`;
+async function ask({ id, addresses }: Newcomer, clusterId: string, other: Member): Promise<ServerStatus> {
+  const address = addresses.reached(other);
+  const found = await probe(address, other.id, clusterId, ANSWER_TIMEOUT_MS);
+  switch (found.kind) {
+    case "answered":
+      if (!found.status.abstains) return found.status;
+      throw refusal(id, `server ${other.id} was replaced and has not caught up yet: wait, then try again`);
+    case "other":
       throw refusal(
-        identity,
-        `at ${address} there is ${who}, not server ${id} of cluster ${identity.clusterId}`,
+        id,
+        `at ${address} there is ${found.who}, not server ${other.id} of cluster ${clusterId}`,
       );
+    case "silent": {
+      const why = `server ${other.id} at ${address} does not answer; every other server must: start it`;
+      throw refusal(id, why, found.error);
     }
-    if (!status.abstains) return status.term;
-    throw refusal(identity, `server ${id} was replaced and has not caught up yet: wait, then try again`);
-  } catch (error) {
-    if (!(error instanceof RaftKvError) || error.code === "failedPrecondition") throw error;
-    throw refusal(
-      identity,
-      `server ${id} at ${address} does not answer; every other server must: start it`,
-      error,
-    );
-  } finally {
-    client.close();
   }
 }
 
-function refusal({ serverId }: Identity, why: string, cause?: unknown): RaftKvError {
-  return new RaftKvError("failedPrecondition", `server ${serverId} cannot rejoin: ${why}`, { cause });
+/**
+ * What all of them go by. Every other voter has it in its log, or was created with it, so that it cannot be undone;
+ * older ones, which come with the log, matter no more, for the server abstains until it has caught up.
+ */
+function configurationOf({ id, addresses }: Newcomer, answers: readonly ServerStatus[]): Configuration {
+  const [configuration = [], ...others] = answers.map(({ members }) => members);
+  if (others.every((other) => isSameConfiguration(configuration, other))) {
+    return configuration.map((member) => {
+      return { id: member.id, address: addresses.written(member), voter: member.voter };
+    });
+  }
+  throw refusal(
+    id,
+    "the others do not agree on who belongs to the cluster: a change is under way; try again",
+  );
+}
+
+/** Those who were asked must be all who vote, and the server itself one whose place is still there. */
+function checkVoters(id: ServerId, configuration: Configuration, named: Configuration): void {
+  const voters = configuration.filter(({ voter }) => voter);
+  const missing = voters.find((voter) => memberOf(named, voter.id) === null);
+  if (missing !== undefined) throw refusal(id, `server ${missing.id} votes too: name it in --peers`);
+  if (memberOf(configuration, id) === null) {
+    throw refusal(id, `it is no member: start it with --join, and add it (raftkv member add ${id})`);
+  }
+  checkCount(id, voters.length);
+}
+
+function checkCount(id: ServerId, voters: number): void {
+  if (voters >= MIN_VOTERS) return;
+  throw refusal(id, `in a cluster of ${voters} nobody else is sure to have what it had`);
+}
+
+function refusal(id: ServerId, why: string, cause?: unknown): RaftKvError {
+  return new RaftKvError("failedPrecondition", `server ${id} cannot rejoin: ${why}`, { cause });
 }

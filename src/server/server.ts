@@ -1,6 +1,6 @@
 /** One Raft server as a process: files, node, peers and service put together. */
 import type { Config } from "../config/config.ts";
-import { serverAddress, serverPort } from "../config/config.ts";
+import type { PeerAddress } from "../config/peers.ts";
 import { KvStateMachine } from "../kv/state-machine.ts";
 import { DiskRoom } from "../node/disk-room.ts";
 import type { NodeEvent } from "../node/node-event.ts";
@@ -9,12 +9,12 @@ import { MAX_CHUNK_BYTES } from "../node/peer-message.ts";
 import { createLogger, type Logger } from "../observability/logger.ts";
 import type { ServerId } from "../raft/entry.ts";
 import type { RaftOptions } from "../raft/options.ts";
-import { listenHosts } from "../rpc/listen-hosts.ts";
 import { PeerTransport } from "../rpc/peer-transport.ts";
 import { RpcServer } from "../rpc/rpc-server.ts";
 import { OsFileSystem } from "../storage/os-file-system.ts";
 import { openServerStore } from "../storage/server-store.ts";
 import type { Recovered } from "../storage/store.ts";
+import { Addresses } from "./addresses.ts";
 import { createServer, type Creation } from "./creation.ts";
 import { keyValueService } from "./key-value-service.ts";
 import { OpenSnapshots } from "./open-snapshots.ts";
@@ -27,12 +27,26 @@ export interface ServerOptions {
   readonly stateDirectory: string;
   /** Creates the server's state first; null: it must be there already. */
   readonly creation: Creation | null;
+  readonly listening: Listening;
+  /** Members that this server reaches elsewhere than their addresses say. */
+  readonly via: readonly PeerAddress[];
   readonly version: string;
+  /** Aborted, a start that waits for other servers ends soon. */
+  readonly stop: AbortSignal;
+}
+
+/** Where the server listens: at the first host for sure, at the others where the machine has them. */
+export interface Listening {
+  readonly hosts: readonly string[];
+  readonly port: number;
 }
 
 export interface RunningServer {
   /** Resolves after `stop`; rejects when the server had to end by itself, as after a failed fsync. */
   readonly stopped: Promise<void>;
+  /** Whether it belongs to no cluster yet, and is to be added to one. */
+  waits(): boolean;
+  /** Hands leadership over first, while it still serves. */
   stop(): Promise<void>;
 }
 
@@ -42,16 +56,20 @@ const MAX_BATCH_BYTES = 1024 * 1024;
 const MAX_INFLIGHT = 8;
 const MAX_COMMITTED_PER_BATCH = 2048;
 const MAX_PENDING_RPCS = 1024;
+const MAX_PENDING_READS = 8192;
 
 /**
  * Recovers the server's state and serves. Rejects with RaftKvError when the state cannot be used
  * ("failedPrecondition", "corruption") or a file or the port cannot be had ("io").
  */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
-  const { config, id, stateDirectory, creation, version } = options;
+  const { config, id, stateDirectory, creation, version, listening } = options;
   const log = createLogger("server", String(id));
   const fs = new OsFileSystem();
-  if (creation !== null) await createServer(fs, stateDirectory, config, id, creation);
+  const addresses = new Addresses(config, options.via);
+  if (creation !== null) {
+    await createServer({ fs, stateDirectory, id, addresses, ...listening }, creation, options.stop);
+  }
   const diskRoom = new DiskRoom(systemClock);
   const { store, recovered } = await openServerStore(fs, stateDirectory, id, {
     whenFull: (error) => diskRoom.whenFull(error),
@@ -60,17 +78,13 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   logRecovered(log, recovered);
 
   const failure = Promise.withResolvers<void>();
-  const peers = identity.servers.filter((server) => server !== id);
   const node = new Node({
-    raftOptions: raftOptions(config, id, identity.servers),
+    raftOptions: raftOptions(config, id),
     tickMs: config.raft.tickMs,
-    limits: { ...config.limits, maxPendingRpcs: MAX_PENDING_RPCS },
+    limits: { ...config.limits, maxPendingRpcs: MAX_PENDING_RPCS, maxPendingReads: MAX_PENDING_READS },
     snapshots: { ...config.snapshot, chunkBytes: MAX_CHUNK_BYTES },
     clock: systemClock,
-    transport: new PeerTransport(
-      identity.clusterId,
-      new Map(peers.map((peer) => [peer, serverAddress(config, peer)])),
-    ),
+    transport: new PeerTransport(identity.clusterId, (member) => addresses.reached(member)),
     store,
     diskRoom,
     recovered,
@@ -82,22 +96,32 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const snapshots = new OpenSnapshots(systemClock);
   rpcServer.add(
     "KeyValueStore",
-    keyValueService({ node, snapshots, identity, limits: config.limits, version }),
+    keyValueService({
+      node,
+      snapshots,
+      identity,
+      addresses,
+      limits: config.limits,
+      clock: systemClock,
+      version,
+    }),
   );
   try {
-    await rpcServer.listen(listenHosts(config.baseAddress), serverPort(config, id));
+    await rpcServer.listen(listening.hosts, listening.port);
   } catch (error) {
     await node.stop();
     throw error;
   }
   node.start();
-  log.info("serving", { port: serverPort(config, id), pid: process.pid, version });
+  log.info("serving", { ...listening, pid: process.pid, version });
 
   return {
     stopped: failure.promise,
+    waits: () => node.status().configuration.length === 0,
     async stop() {
       log.info("stopping");
       await snapshots.close();
+      // It hands leadership over, for which it has to hear the others.
       await node.stop();
       await rpcServer.close();
       failure.resolve();
@@ -105,11 +129,10 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   };
 }
 
-function raftOptions(config: Config, id: ServerId, voters: readonly ServerId[]): RaftOptions {
+function raftOptions(config: Config, id: ServerId): RaftOptions {
   const { tickMs, heartbeatMs, electionTimeoutMinMs, electionTimeoutMaxMs } = config.raft;
   return {
     id,
-    voters,
     electionTimeoutMinTicks: electionTimeoutMinMs / tickMs,
     electionTimeoutMaxTicks: electionTimeoutMaxMs / tickMs,
     heartbeatTicks: heartbeatMs / tickMs,

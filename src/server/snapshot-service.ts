@@ -12,7 +12,7 @@ import {
 } from "../rpc/snapshot-codec.ts";
 import type { SnapshotReply } from "../rpc/wire.ts";
 import type { OpenSnapshots } from "./open-snapshots.ts";
-import { notLeader, NOT_READY } from "./refusal.ts";
+import { notLeader, otherLeader } from "./refusal.ts";
 
 export function snapshotHandlers(
   node: Node,
@@ -40,23 +40,19 @@ export function snapshotHandlers(
   };
 }
 
-/** Only a leader that is ready knows every write that was acknowledged; it must still lead when all is done. */
+/** Of the leader, and of everything that was acknowledged before the call. */
 async function takeSnapshot(node: Node, snapshots: OpenSnapshots): Promise<Partial<SnapshotReply>> {
-  const before = node.leadership();
-  if (before.kind === "notLeader") return notLeader(before.leaderId);
-  if (before.kind === "notReady") return NOT_READY;
+  const { role, leaderId } = node.status();
+  if (role !== "leader") return notLeader(leaderId);
   try {
     await node.takeSnapshot();
     const source = await node.openSnapshot();
     if (source === null) return { error: "the snapshot is gone; retry", code: "UNAVAILABLE" };
     snapshots.add(source);
-    const after = node.leadership();
-    if (after.kind !== "ready" || after.term !== before.term) {
-      return notLeader(after.kind === "notLeader" ? after.leaderId : null);
-    }
     return snapshotInfoToWire(source.info);
   } catch (error) {
     if (!(error instanceof RaftKvError)) throw error;
+    if (error.code === "notLeader") return notLeader(otherLeader(node));
     return { error: describeError(error), code: "UNAVAILABLE" };
   }
 }

@@ -14,6 +14,8 @@ function message(fields: Partial<KeyValue>): KeyValue {
     requestId: 0,
     routerId: 0,
     routerCall: 0,
+    routerPending: 0,
+    routerRetried: false,
     found: false,
     error: "",
     code: "OK",
@@ -46,7 +48,7 @@ test("I2: bytes that are not text are refused, and never replaced", () => {
   expect(refusal(() => parsePut(message({ value: Buffer.from([0x80]) }), limits))).toContain("not UTF-8");
 });
 
-test.each(["clientId", "requestId", "routerId", "routerCall"])(
+test.each(["clientId", "requestId", "routerId", "routerCall", "routerPending"])(
   "I2: a %s beyond what a number holds exactly is refused",
   (name) => {
     const put = message({ [name]: 2 ** 53 });
@@ -75,5 +77,16 @@ test("C1: a call is routed when a frontend has named it", () => {
   expect(parsePut(message({ routerId: 9, routerCall: 3 }), limits).routed).toEqual({
     routerId: 9,
     routerCall: 3,
+    pending: 0,
+    retried: false,
   });
+  const named = message({ routerId: 9, routerCall: 3, routerPending: 2, routerRetried: true });
+  expect(parsePut(named, limits).routed).toEqual({ routerId: 9, routerCall: 3, pending: 2, retried: true });
+});
+
+test("I2: a frontend that says that it never sends this call again, or something negative, is refused", () => {
+  for (const routerPending of [4, -1]) {
+    const put = message({ routerId: 9, routerCall: 3, routerPending });
+    expect(refusal(() => parsePut(put, limits))).toContain(`routerPending is ${routerPending}`);
+  }
 });

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { RaftKvError } from "../../src/base/errors.ts";
 import { commandByteLength, type Command } from "../../src/kv/command.ts";
+import type { Configuration } from "../../src/raft/configuration.ts";
 import type { Entry } from "../../src/raft/entry.ts";
 import type { AppendEntries } from "../../src/raft/message.ts";
 import {
@@ -11,8 +12,15 @@ import {
   requestVoteFromWire,
   requestVoteToWire,
 } from "../../src/rpc/codec.ts";
+import {
+  readIndexReplyFromWire,
+  timeoutNowFromWire,
+  timeoutNowReplyFromWire,
+  timeoutNowReplyToWire,
+  timeoutNowToWire,
+} from "../../src/rpc/configuration-codec.ts";
 import { services } from "../../src/rpc/definition.ts";
-import type { AppendEntriesArgs, WireAppendEntriesReply } from "../../src/rpc/wire.ts";
+import type { AppendEntriesArgs, WireAppendEntriesReply, WireMember } from "../../src/rpc/wire.ts";
 
 function put(index: number, term: number, command: Omit<Command, "kind">): Entry<Command> {
   const whole: Command = { kind: "put", ...command };
@@ -45,6 +53,12 @@ const ODD_TEXTS = [
   "é".repeat(50),
 ];
 
+const CONFIGURATION: Configuration = [
+  { id: 0, address: "", voter: true },
+  { id: 2, address: "[fd00::2]:9001", voter: true },
+  { id: 7, address: "db-7.local:80", voter: false },
+];
+
 const request: AppendEntries<Command> = {
   kind: "appendEntries",
   term: 7,
@@ -52,6 +66,7 @@ const request: AppendEntries<Command> = {
   prevLogIndex: 3,
   prevLogTerm: 2,
   leaderCommit: 3,
+  round: 0,
   entries: [
     { index: 4, term: 2, payload: { kind: "noop" } },
     put(5, 6, { key: "k", value: "", request: null, routed: null }),
@@ -59,10 +74,11 @@ const request: AppendEntries<Command> = {
       key: "k",
       value: "v",
       request: { clientId: -5, requestId: 0 },
-      routed: { routerId: 2 ** 48, routerCall: 9 },
+      routed: { routerId: 2 ** 48, routerCall: 9, pending: 4, retried: true },
     }),
+    { index: 7, term: 7, payload: { kind: "configuration", configuration: CONFIGURATION } },
     ...ODD_TEXTS.map((text, i) =>
-      put(7 + i, 7, { key: text, value: text, request: { clientId: 0, requestId: i + 1 }, routed: null }),
+      put(8 + i, 7, { key: text, value: text, request: { clientId: 0, requestId: i + 1 }, routed: null }),
     ),
   ],
 };
@@ -87,9 +103,45 @@ function refusal(args: Partial<AppendEntriesArgs>): string {
   return "accepted";
 }
 
+function configurationRefusal(members: readonly WireMember[]): string {
+  return refusal({ entries: [{ term: 1, kind: "CONFIGURATION", members }] });
+}
+
 describe("Raft's messages on the wire", () => {
   test("I1: an AppendEntries arrives as it was sent, whatever its keys and values are", () => {
     expect(appendEntriesFromWire(overTheWire(appendEntriesToWire(request, "c")))).toEqual(request);
+  });
+
+  test("L3: the round of a request does not travel: only its sender knows which round a reply confirms", () => {
+    const received = appendEntriesFromWire(overTheWire(appendEntriesToWire({ ...request, round: 9 }, "c")));
+    expect(received.round).toBe(0);
+  });
+
+  test("I2: a configuration that no leader can have written is refused", () => {
+    const one = { id: 1, address: "", voter: true };
+    expect(configurationRefusal([one])).toBe("accepted");
+    expect(configurationRefusal([])).toMatch(/nobody votes/);
+    expect(configurationRefusal([{ ...one, voter: false }])).toMatch(/nobody votes/);
+    expect(configurationRefusal([one, one])).toMatch(/do not ascend/);
+    expect(configurationRefusal([one, { ...one, id: 0 }])).toMatch(/do not ascend/);
+    expect(configurationRefusal([{ ...one, id: -1 }])).toMatch(/member id is -1/);
+    expect(configurationRefusal([{ ...one, address: "a b:1" }])).toMatch(
+      /member 1 has no address but "a b:1"/,
+    );
+    expect(configurationRefusal([{ ...one, address: "a".repeat(301) }])).toMatch(/member 1 has no address/);
+  });
+
+  test("TimeoutNow and its reply arrive as they were sent", () => {
+    const request = { kind: "timeoutNow", term: 3, leaderId: 0 } as const;
+    expect(timeoutNowFromWire(timeoutNowToWire(request, "c"))).toEqual(request);
+    const reply = { kind: "timeoutNowReply", term: 4, success: true } as const;
+    expect(timeoutNowReplyFromWire(timeoutNowReplyToWire(reply))).toEqual(reply);
+    expect(() => timeoutNowFromWire({ term: -3, leaderId: 0, clusterId: "" })).toThrow(/term is -3/);
+  });
+
+  test("L1: a read index counts only without an error", () => {
+    expect(readIndexReplyFromWire({ index: 9, error: "", code: "OK" }).readIndex).toBe(9);
+    expect(readIndexReplyFromWire({ index: 9, error: "no", code: "NOT_LEADER" }).readIndex).toBeNull();
   });
 
   test("a RequestVote arrives as it was sent", () => {
