@@ -1,8 +1,9 @@
 import { isIPv6 } from "node:net";
 import { resolve } from "node:path";
 import { loadConfig, type Config } from "../config/config.ts";
-import { startFrontend } from "../frontend/frontend.ts";
+import { startFrontend, startPointedFrontend } from "../frontend/frontend.ts";
 import { selfCommand } from "../frontend/launcher.ts";
+import type { Seed } from "../frontend/seed-search.ts";
 import { configureLogging } from "../observability/logger.ts";
 import { DEFAULT_ADDRESS } from "./frontend-client.ts";
 import type { Output, Service } from "./result.ts";
@@ -31,7 +32,38 @@ export async function frontendService(options: FrontendOptions): Promise<Service
         command: [...selfCommand(), ...configArguments(options.configPath)],
       });
       return {
-        announcement: announcement(config, options.initialServers),
+        announcement: announcement(config, introduction(config, options.initialServers)),
+        stopped: new Promise<void>(() => {}),
+        stop: () => frontend.stop(),
+      };
+    },
+  };
+}
+
+export interface PointedFrontendOptions {
+  /** null: config.ini, if there is one. */
+  readonly configPath: string | null;
+  /** Where servers of the cluster are. */
+  readonly seeds: readonly Seed[];
+}
+
+/** `raftkv --mode frontend --servers …`. Throws RaftKvError when config.ini is wrong. */
+export async function pointedFrontendService(options: PointedFrontendOptions): Promise<Service> {
+  const config = await loadConfig(options.configPath);
+  configureLogging(config.logLevel);
+  const { seeds } = options;
+  return {
+    kind: "service",
+    name: "frontend",
+    async start() {
+      const frontend = await startPointedFrontend({ config, seeds, version: VERSION });
+      const where = seeds.map(({ address }) => address).join(", ");
+      return {
+        announcement: announcement(config, {
+          servers: `routes to the servers at ${where}`,
+          examples: ["put greeting hello", "get greeting", "status"],
+          end: "Ctrl-C stops the frontend; the servers go on.",
+        }),
         stopped: new Promise<void>(() => {}),
         stop: () => frontend.stop(),
       };
@@ -44,20 +76,35 @@ function configArguments(configPath: string | null): readonly string[] {
   return configPath === null ? [] : ["--config", resolve(configPath)];
 }
 
-function announcement(config: Config, initialServers: number | null): Output {
+/** What a frontend says of itself. */
+interface Introduction {
+  readonly servers: string;
+  readonly examples: readonly string[];
+  /** What Ctrl-C does. */
+  readonly end: string;
+}
+
+function introduction(config: Config, initialServers: number | null): Introduction {
+  return {
+    servers: `servers from ${hostOf(config)}:${config.basePort} up, their files in ${config.stateDirectory}/`,
+    examples:
+      initialServers === null
+        ? ["status", "start 3", "put greeting hello"]
+        : ["put greeting hello", "get greeting", "status"],
+    end: "Ctrl-C stops the frontend and its servers.",
+  };
+}
+
+function announcement(config: Config, { servers, examples, end }: Introduction): Output {
   const address = `127.0.0.1:${config.frontEnd.port}`;
   const program = Bun.isStandaloneExecutable ? process.argv0 : `bun ${process.argv[1] ?? "src/main.ts"}`;
   const option = address === DEFAULT_ADDRESS ? "" : ` --address ${address}`;
-  const examples =
-    initialServers === null
-      ? ["status", "start 3", "put greeting hello"]
-      : ["put greeting hello", "get greeting", "status"];
   const lines = [
-    `RaftKV ${VERSION}: the frontend listens on ${address}; servers from ${hostOf(config)}:${config.basePort} up, their files in ${config.stateDirectory}/`,
+    `RaftKV ${VERSION}: the frontend listens on ${address}; ${servers}`,
     "",
     ...examples.map((example) => `  ${program} ${example}${option}`),
     "",
-    "Ctrl-C stops the frontend and its servers.",
+    end,
   ];
   const json = { version: VERSION, address, pid: process.pid };
   return { stdout: lines.join("\n"), stderr: null, json };

@@ -8,11 +8,21 @@ import type { Answer } from "./result.ts";
 
 export const getCommand = command(
   { name: "raftkv get", description: "Print a key's value; a key that does not exist exits with 1" },
-  { key: { type: "positional", required: true, description: "Not empty" }, ...clientOptions(5) },
+  {
+    key: { type: "positional", required: true, description: "Not empty" },
+    consistency: {
+      type: "enum",
+      options: ["linearizable", "local"],
+      default: "linearizable",
+      description: "local: what any one server has, perhaps out of date, also when no server leads",
+    },
+    ...clientOptions(5),
+  },
   async (args, rawArgs) => {
     const key = parseKey(args.key, rawArgs);
+    const consistency = args.consistency === "local" ? "LOCAL" : "LINEARIZABLE";
     const reply = served(
-      await askFrontEnd(args, (client, timeoutMs) => client.call("Get", { key }, timeoutMs)),
+      await askFrontEnd(args, (client, timeoutMs) => client.call("Get", { key, consistency }, timeoutMs)),
     );
     return valueAnswer(args.key, reply);
   },

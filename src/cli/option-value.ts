@@ -1,3 +1,5 @@
+import { parseAddresses, parsePeers } from "../config/peers.ts";
+import type { Seed } from "../frontend/seed-search.ts";
 import { UsageError } from "./usage-error.ts";
 
 /** A longer wait than this is a slip: an hour, in seconds. */
@@ -27,5 +29,17 @@ export function parseAddress(name: string, text: string): string {
   if (port >= 1 && port <= 65_535) return text;
   throw new UsageError(
     `${name} must be host:port, for example 127.0.0.1:8001 or [::1]:8001, not ${JSON.stringify(text)}`,
+  );
+}
+
+/** Where servers are: "host:port,…", of any servers of a cluster, or "0=host:port,…" of those. */
+export function parseSeeds(name: string, text: string): readonly Seed[] {
+  const seeds = text.includes("=")
+    ? parsePeers(text)
+    : parseAddresses(text)?.map((address) => ({ id: null, address }));
+  if (seeds !== null && seeds !== undefined) return seeds;
+  const expected = "10.0.0.1:9001,10.0.0.2:9001 or 0=10.0.0.1:9001,1=10.0.0.2:9001";
+  throw new UsageError(
+    `${name} must be the addresses of servers, as ${expected}, not ${JSON.stringify(text)}`,
   );
 }

@@ -11,17 +11,23 @@ export const statusCommand = command(
   { name: "raftkv status", description: "Show the cluster's servers and which of them leads" },
   clientOptions(5),
   async (args) => {
-    const cluster = await askFrontEnd(args, (client, timeoutMs) => client.call("Status", {}, timeoutMs));
-    if (cluster.clusterId === "") {
-      throw new RaftKvError("noCluster", 'no cluster: start one with "raftkv start 3"');
-    }
+    const cluster = await askStatus(args);
     const leaderId = leaderOf(cluster);
     return answered(describeCluster(cluster, leaderId), clusterJson(cluster, leaderId));
   },
 );
 
+/** What the frontend knows of its cluster. Throws RaftKvError as askFrontEnd, and "noCluster". */
+export async function askStatus(
+  options: Readonly<Record<"address" | "timeout", string>>,
+): Promise<ClusterStatus> {
+  const cluster = await askFrontEnd(options, (client, timeoutMs) => client.call("Status", {}, timeoutMs));
+  if (cluster.clusterId !== "") return cluster;
+  throw new RaftKvError("noCluster", 'no cluster: start one with "raftkv start 3"');
+}
+
 /** A deposed leader may not know it yet, so of several the one in the highest term counts. null: none known. */
-export function leaderOf(cluster: ClusterStatus): number | null {
+export function leaderOf(cluster: Pick<ClusterStatus, "members">): number | null {
   const leaders = cluster.members
     .flatMap((member) => (member.server?.role === "leader" ? [member.server] : []))
     .toSorted((a, b) => b.term - a.term);
@@ -37,15 +43,39 @@ function describeCluster(cluster: ClusterStatus, leaderId: number | null): strin
 function memberRow(member: MemberStatus, leaderId: number | null): readonly Cell[] {
   const { id, address, server } = member;
   if (server === null || !member.reachable) {
-    return [id, address, { text: "unreachable", colour: "red" }, null, null, null, null, null, null];
+    return [
+      id,
+      address,
+      { text: member.voter ? "unreachable" : "unreachable, non-voter", colour: "red" },
+      null,
+      null,
+      null,
+      null,
+      null,
+      null,
+    ];
   }
   const { term, commitIndex, lastApplied, snapshotIndex, keys, pid } = server;
   const snapshot = snapshotIndex === 0 ? null : snapshotIndex;
-  return [id, address, roleCell(server, leaderId), term, commitIndex, lastApplied, snapshot, keys, pid];
+  return [
+    id,
+    address,
+    roleCell(member, server, leaderId),
+    term,
+    commitIndex,
+    lastApplied,
+    snapshot,
+    keys,
+    pid,
+  ];
 }
 
-function roleCell({ id, role, diskFull, abstains }: ServerStatus, leaderId: number | null): Cell {
-  const text = id === leaderId ? `${role} *` : role;
+function roleCell(
+  { voter }: MemberStatus,
+  { id, role, diskFull, abstains }: ServerStatus,
+  leaderId: number | null,
+): Cell {
+  const text = `${role}${voter ? "" : ", non-voter"}${id === leaderId ? " *" : ""}`;
   if (diskFull) return { text: `${text}, disk full`, colour: "red" };
   if (abstains) return { text: `${text}, catching up`, colour: "yellow" };
   return id === leaderId ? { text, colour: "green" } : text;
@@ -55,6 +85,7 @@ function clusterJson(cluster: ClusterStatus, leaderId: number | null): object {
   const members = cluster.members.map((member) => ({
     id: member.id,
     address: member.address,
+    voter: member.voter,
     reachable: member.reachable,
     role: member.server?.role ?? null,
     term: member.server?.term ?? null,

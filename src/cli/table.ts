@@ -11,12 +11,15 @@ export function renderTable(headings: readonly string[], rows: readonly (readonl
   const widths = headings.map((heading, column) =>
     Math.max(heading.length, ...rows.map((row) => plain(row[column]).length)),
   );
+  const last = headings.length - 1;
   const right = headings.map((_, column) => rows.some((row) => typeof row[column] === "number"));
   const line = (cells: readonly Cell[]) =>
     cells
-      .map((cell, column) => pad(cell, widths[column] ?? 0, right[column] === true))
-      .join(GAP)
-      .trimEnd();
+      .map((cell, column) => {
+        const isRight = right[column] === true;
+        return pad(cell, column === last && !isRight ? 0 : (widths[column] ?? 0), isRight);
+      })
+      .join(GAP);
   return [line(headings), ...rows.map(line)].join("\n");
 }
 

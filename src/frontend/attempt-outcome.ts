@@ -1,5 +1,6 @@
 /** What one attempt at a server means for the call that it was made for. Pure. */
 import { RaftKvError } from "../base/errors.ts";
+import { encodeText } from "../rpc/text.ts";
 import type { GenericResponse, KeyValue, WireCode } from "../rpc/wire.ts";
 import { failure, type Reply } from "./reply.ts";
 
@@ -30,6 +31,24 @@ export function getOutcome(result: KeyValue | RaftKvError): AttemptOutcome {
   const outcome =
     result instanceof RaftKvError ? transportOutcome(result) : refusalOutcome(result.code, result.error);
   return outcome.kind === "answered" ? outcome : { ...outcome, doubtful: false };
+}
+
+/** Of a change of the cluster; in doubt, the server has said what it knows. */
+export function changeOutcome(result: GenericResponse | RaftKvError): AttemptOutcome {
+  const outcome = putOutcome(result);
+  const isKnowing = !(result instanceof RaftKvError) && result.code === "UNKNOWN_OUTCOME";
+  return isKnowing ? { kind: "unserved", doubtful: true, reason: result.error } : outcome;
+}
+
+/** As changeOutcome. One that failed is not tried again: while it is tried, no write is served. */
+export function transferOutcome(result: GenericResponse | RaftKvError): AttemptOutcome {
+  if (!(result instanceof RaftKvError) && result.code === "UNAVAILABLE") {
+    return { kind: "answered", reply: failure(result.code, result.error) };
+  }
+  const outcome = changeOutcome(result);
+  if (outcome.kind === "unserved" || result instanceof RaftKvError || !result.success) return outcome;
+  const value = encodeText(result.leaderId === undefined ? "" : String(result.leaderId));
+  return { kind: "answered", reply: { ...outcome.reply, value } };
 }
 
 function transportOutcome(error: RaftKvError): AttemptOutcome {

@@ -1,18 +1,20 @@
 /**
- * The connections to the servers of one cluster, and what is known of its leader.
+ * The connections to the servers of the cluster that calls are routed to, and what is known of its leader.
  *
  * Leaders are found by asking every server at the same time what it is, over and over while anybody
  * wants to know: 10 ms after the first round, then less often, down to every 100 ms. A server that does
  * not answer is not asked again until its time is up, and holds nobody else up. Only a server's word
  * about itself counts, and of two that say they lead the one with the higher term; what a server says of
  * another may be long out of date.
+ *
+ * Every answer also says who belongs to the cluster: see followed-configuration.ts.
  */
-import { defined } from "../base/assert.ts";
 import { RaftKvError } from "../base/errors.ts";
 import type { ServerId, Term } from "../raft/entry.ts";
-import { RpcClient } from "../rpc/rpc-client.ts";
 import type { ServerStatus } from "../rpc/wire.ts";
 import type { Cluster } from "./cluster.ts";
+import { FollowedConfiguration, type Addresses } from "./followed-configuration.ts";
+import { ServerClients, type Answer, type ServerClient } from "./server-clients.ts";
 import { remainingMs, type Deadline } from "./waiting.ts";
 
 /** A leadership: one server, one term. */
@@ -21,7 +23,13 @@ export interface Leader {
   readonly term: Term;
 }
 
-export type ServerClient = RpcClient<"KeyValueStore">;
+export interface ClusterLinkOptions {
+  readonly cluster: Cluster;
+  /** Where servers are reached, whatever the cluster says. */
+  readonly addresses?: Addresses;
+  /** The leader says that others belong to the cluster than before. */
+  readonly onFollow?: (cluster: Cluster) => void;
+}
 
 const ASK_TIMEOUT_MS = 500;
 const FIRST_PAUSE_MS = 10;
@@ -33,8 +41,9 @@ interface Watcher {
 }
 
 export class ClusterLink {
-  readonly cluster: Cluster;
-  readonly #clients: readonly ServerClient[];
+  readonly #onFollow: (cluster: Cluster) => void;
+  readonly #configuration: FollowedConfiguration;
+  readonly #clients: ServerClients;
   #leader: Leader | null = null;
   /** The highest term that any server claimed to lead in: claims of lower terms are out of date. */
   #highestTerm: Term = 0;
@@ -45,11 +54,15 @@ export class ClusterLink {
   #pauseMs = FIRST_PAUSE_MS;
   #closed = false;
 
-  /** `addressOf` gives a server's "host:port". */
-  constructor(cluster: Cluster, addressOf: (id: ServerId) => string) {
-    this.cluster = cluster;
-    const ids = Array.from({ length: cluster.servers }, (_, id) => id);
-    this.#clients = ids.map((id) => new RpcClient("KeyValueStore", addressOf(id)));
+  constructor({ cluster, addresses = new Map(), onFollow = () => {} }: ClusterLinkOptions) {
+    this.#onFollow = onFollow;
+    this.#configuration = new FollowedConfiguration(cluster, addresses);
+    this.#clients = new ServerClients(this.#configuration.cluster);
+  }
+
+  /** As its leader last described it. */
+  get cluster(): Cluster {
+    return this.#configuration.cluster;
   }
 
   /** Whether the cluster is gone, or going. */
@@ -57,8 +70,9 @@ export class ClusterLink {
     return this.#closed;
   }
 
-  client(id: ServerId): ServerClient {
-    return defined(this.#clients[id], `no server ${id} in the cluster`);
+  /** null: the server does not belong to the cluster any more. */
+  client(id: ServerId): ServerClient | null {
+    return this.#clients.find(id);
   }
 
   /** The leader as soon as one is known; null when none is in time, or the link is closed. */
@@ -100,15 +114,16 @@ export class ClusterLink {
 
   /** What a server says of itself; null when it says nothing in time, or is another cluster's. */
   async status(id: ServerId, timeoutMs: number): Promise<ServerStatus | null> {
-    const status = await this.client(id)
-      .call("Status", {}, timeoutMs)
-      .catch(() => null);
-    return status !== null && this.#isMember(id, status) ? status : null;
+    const status = await this.#clients.status(id, timeoutMs);
+    if (status !== null) this.#heard(id, status);
+    return status;
   }
 
-  /** The same of every server, by id. */
-  statuses(timeoutMs: number): Promise<readonly (ServerStatus | null)[]> {
-    return Promise.all(this.#clients.map((_, id) => this.status(id, timeoutMs)));
+  /** The same of every server of the cluster. */
+  async statuses(timeoutMs: number): Promise<readonly Answer[]> {
+    return Promise.all(
+      this.#clients.ids.map(async (id) => ({ id, status: await this.status(id, timeoutMs) })),
+    );
   }
 
   /** Ends the search and wakes whoever waits. Calls that are under way get their answers. */
@@ -116,7 +131,7 @@ export class ClusterLink {
     this.#closed = true;
     if (this.#nextRound !== null) clearTimeout(this.#nextRound);
     for (const watcher of this.#watchers) this.#wake(watcher);
-    for (const client of this.#clients) client.close();
+    this.#clients.close();
   }
 
   #search(): void {
@@ -128,7 +143,7 @@ export class ClusterLink {
   #round(): void {
     this.#nextRound = null;
     if (this.#closed || this.#watchers.size === 0) return;
-    for (const id of this.#clients.keys()) this.#ask(id);
+    for (const id of this.#clients.ids) this.#ask(id);
     this.#nextRound = setTimeout(() => this.#round(), this.#pauseMs);
     this.#pauseMs = Math.min(MAX_PAUSE_MS, this.#pauseMs * 2);
   }
@@ -136,14 +151,17 @@ export class ClusterLink {
   #ask(id: ServerId): void {
     if (this.#asked.has(id)) return;
     this.#asked.add(id);
-    this.client(id).send("Status", {}, ASK_TIMEOUT_MS, (answer) => {
+    this.#clients.client(id).send("Status", {}, ASK_TIMEOUT_MS, (answer) => {
       this.#asked.delete(id);
-      if (!(answer instanceof RaftKvError) && this.#isMember(id, answer)) this.#heard(id, answer);
+      if (!(answer instanceof RaftKvError) && this.#clients.isOurs(id, answer)) this.#heard(id, answer);
     });
   }
 
-  #heard(id: ServerId, { role, term }: ServerStatus): void {
-    if (this.#closed || role !== "leader" || term < this.#highestTerm) return;
+  #heard(id: ServerId, status: ServerStatus): void {
+    if (this.#closed) return;
+    this.#follow(status);
+    const { role, term } = status;
+    if (role !== "leader" || term < this.#highestTerm || this.client(id) === null) return;
     const leader = { id, term };
     this.#highestTerm = term;
     this.#leader = leader;
@@ -152,13 +170,17 @@ export class ClusterLink {
     }
   }
 
-  #wake(watcher: Watcher): void {
-    if (this.#watchers.delete(watcher)) watcher.wake();
+  #follow(status: ServerStatus): void {
+    const changed = this.#configuration.heard(status);
+    if (changed === "nothing") return;
+    this.#clients.connect(this.#configuration.servers);
+    // One that is being removed leads on for a moment, until the cluster can do without it.
+    if (this.#leader !== null && this.client(this.#leader.id) === null) this.#leader = null;
+    if (changed === "cluster") this.#onFollow(this.cluster);
   }
 
-  /** Another cluster's server may listen where ours is expected. */
-  #isMember(id: ServerId, status: ServerStatus): boolean {
-    return status.id === id && status.clusterId === this.cluster.clusterId;
+  #wake(watcher: Watcher): void {
+    if (this.#watchers.delete(watcher)) watcher.wake();
   }
 }
 

@@ -1,12 +1,13 @@
 import { RaftKvError } from "../base/errors.ts";
 import type { Logger } from "../observability/logger.ts";
+import { isSameConfiguration, type Configuration } from "../raft/configuration.ts";
 import type { ServerId } from "../raft/entry.ts";
 import { RpcClient } from "../rpc/rpc-client.ts";
 import type { ServerStatus } from "../rpc/wire.ts";
 import type { FileSystem } from "../storage/file-system.ts";
 import { readIdentities } from "../storage/state-file.ts";
 import type { Identity } from "../storage/store.ts";
-import { MAX_SERVERS, type Cluster } from "./cluster.ts";
+import { MAX_SERVERS, newCluster, withAddresses, type Cluster } from "./cluster.ts";
 import { STATUS_TIMEOUT_MS } from "./readiness.ts";
 
 interface Surroundings {
@@ -19,25 +20,35 @@ interface Surroundings {
 }
 
 /**
- * The cluster that is there without a record of it: that of the state files, which know how many servers
- * it has, or else the one whose servers answer at the addresses of `active`. null: there is none.
- * Rejects with RaftKvError "failedPrecondition" when the state files are not of one cluster, and when one
- * of them cannot be read, as readIdentities.
+ * The cluster that is there without a record of it: that of the state files, which know whom it was created
+ * with, or else the one whose servers answer at the addresses of `active`. null: there is none. What has become
+ * of it since, its leader tells. Rejects with RaftKvError "failedPrecondition" when the state files are not of
+ * one cluster, and when one of them cannot be read, as readIdentities.
  */
 export async function findRecordless(around: Surroundings): Promise<Cluster | null> {
   const identities = await readIdentities(around.fs, around.stateDirectory);
-  return clusterOf(identities, around.stateDirectory) ?? (await findServing(around));
+  return clusterOf(identities, around) ?? (await findServing(around));
 }
 
-function clusterOf(identities: readonly Identity[], stateDirectory: string): Cluster | null {
-  const [first, ...others] = identities;
-  if (first === undefined) return null;
-  const { clusterId, servers } = first;
-  const agree = others.every(
-    (other) => other.clusterId === clusterId && String(other.servers) === String(servers),
+function clusterOf(
+  identities: readonly Identity[],
+  { stateDirectory, addressOf }: Surroundings,
+): Cluster | null {
+  const [{ clusterId } = { clusterId: "" }] = identities;
+  if (clusterId === "") return null;
+  // A server that was added later, or made anew, knows nobody.
+  const created = identities.find(({ members }) => members.length > 0)?.members ?? [];
+  const agree = identities.every(
+    (other) =>
+      other.clusterId === clusterId &&
+      (other.members.length === 0 || isSameConfiguration(other.members, created)),
   );
-  const isOurs = servers.length <= MAX_SERVERS && servers.every((id, at) => id === at);
-  if (agree && isOurs) return { clusterId, servers: servers.length };
+  const known = new Set(created.map(({ id }) => id));
+  const added = identities.filter(({ serverId }) => !known.has(serverId));
+  const members = [...created, ...added.map(({ serverId: id }) => ({ id, address: "", voter: true }))];
+  if (agree && members.length <= MAX_SERVERS) {
+    return { clusterId, members: withAddresses(members, addressOf).toSorted((a, b) => a.id - b.id) };
+  }
   const what = agree ? "no cluster that a frontend can supervise" : "different clusters";
   const advice = "restore cluster.json, or remove the files that do not belong";
   throw new RaftKvError(
@@ -48,7 +59,7 @@ function clusterOf(identities: readonly Identity[], stateDirectory: string): Clu
 
 /**
  * The cluster whose servers answer at the addresses of `active`: null when none does, or when they are of
- * different clusters. Its size is what they tell: up to the highest id that answers or is said to lead.
+ * different clusters. Who belongs to it is what the one says who knows most.
  */
 async function findServing({ active, addressOf, logger }: Surroundings): Promise<Cluster | null> {
   const answers = await Promise.all(active.map((id) => askStatus(id, addressOf(id))));
@@ -56,10 +67,24 @@ async function findServing({ active, addressOf, logger }: Surroundings): Promise
   const [first] = servers;
   if (first === undefined) return null;
   const clusterIds = new Set(servers.map(({ clusterId }) => clusterId));
+  const members = latestMembers(servers);
+  // Servers of an older version know no members: those up to the highest id that answers or is said to lead.
   const size = 1 + Math.max(...servers.flatMap(({ id, leaderId }) => [id, leaderId ?? 0]));
-  if (clusterIds.size === 1 && size <= MAX_SERVERS) return { clusterId: first.clusterId, servers: size };
+  const cluster =
+    members.length > 0
+      ? { clusterId: first.clusterId, members }
+      : newCluster(first.clusterId, size, addressOf);
+  if (clusterIds.size === 1 && cluster.members.length <= MAX_SERVERS) return cluster;
   logger.warn("the servers that answer are no cluster: none is taken over", { clusterIds: [...clusterIds] });
   return null;
+}
+
+/** As the one says who has the latest configuration of those that answered; none: nobody has one. */
+function latestMembers(servers: readonly ServerStatus[]): Configuration {
+  const [latest] = servers.toSorted(
+    (a, b) => b.configurationIndex - a.configurationIndex || b.members.length - a.members.length,
+  );
+  return latest?.members ?? [];
 }
 
 async function askStatus(id: ServerId, address: string): Promise<ServerStatus | null> {

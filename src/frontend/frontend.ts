@@ -1,4 +1,7 @@
-/** The frontend process: supervises the servers of this machine and routes clients to their leader. */
+/**
+ * The frontend process: routes clients to the servers of a cluster. It supervises the servers of this machine, or
+ * is pointed at servers that others start, and then has no files.
+ */
 import { resolve } from "node:path";
 import { serverAddress, serverPort, type Config } from "../config/config.ts";
 import { createLogger } from "../observability/logger.ts";
@@ -6,11 +9,18 @@ import type { ServerId } from "../raft/entry.ts";
 import { listenHosts } from "../rpc/listen-hosts.ts";
 import { RpcServer } from "../rpc/rpc-server.ts";
 import { OsFileSystem } from "../storage/os-file-system.ts";
+import { CurrentCluster } from "./current-cluster.ts";
 import { FrontendLock } from "./frontend-lock.ts";
 import { frontEndService } from "./frontend-service.ts";
 import { selfCommand } from "./launcher.ts";
+import { Membership } from "./membership.ts";
 import { Router } from "./router.ts";
+import { findCluster, seedAddresses, type Seed } from "./seed-search.ts";
+import { NO_KEEPER, type ServerKeeper } from "./server-keeper.ts";
 import { Supervisor, type SupervisorTimings } from "./supervisor.ts";
+
+/** How often the servers are asked who belongs to the cluster while nothing goes wrong. */
+const FOLLOW_MS = 2000;
 
 export interface FrontendOptions {
   readonly config: Config;
@@ -39,44 +49,26 @@ export interface Frontend {
  * `Supervisor.adopt`, or as StartRaft fails.
  */
 export async function startFrontend(options: FrontendOptions): Promise<Frontend> {
-  const { config, initialServers, version } = options;
-  const addressOf = (id: ServerId): string => serverAddress(config, id);
-  const hosts = listenHosts(config.baseAddress);
-  const router = new Router({ addressOf, limits: config.limits, ...config.frontEnd });
-  const fs = new OsFileSystem();
-  const stateDirectory = resolve(config.stateDirectory);
-  const lock = new FrontendLock(fs, stateDirectory);
-  const logger = createLogger("frontend", "supervisor");
-  const supervisor = new Supervisor({
-    fs,
-    stateDirectory,
-    lock,
-    addressOf,
-    portOf: (id) => serverPort(config, id),
-    hosts,
-    ownPort: config.frontEnd.port,
-    active: config.active,
-    command: options.command ?? selfCommand(),
-    logger,
-    onState: (state) => router.setState(state),
-    timings: options.timings ?? {},
-  });
-  const rpcServer = new RpcServer();
-  rpcServer.add("FrontEnd", frontEndService({ supervisor, router, addressOf, version }));
-  await rpcServer.listen(hosts, config.frontEnd.port);
+  const { config, initialServers } = options;
+  const lock = new FrontendLock(new OsFileSystem(), resolve(config.stateDirectory));
+  const clusters = new CurrentCluster({ onFollow: (cluster) => supervisor.follow(cluster) });
+  const membership = new Membership(clusters);
+  const supervisor = supervisorOf(options, lock, clusters, membership);
+  const serving = await serve(config, options.version, clusters, membership, supervisor);
+  const logger = createLogger("frontend");
   // Why the start ended is told there; what could not be stopped stays, for the next frontend.
   const giveUp = (): void => {
     supervisor.stopAll().catch((error: unknown) => logger.error("not every server was stopped", { error }));
   };
   options.stop?.addEventListener("abort", giveUp);
   try {
-    await supervisor.adopt();
+    await supervisor.adopt({ startsNext: initialServers !== null });
     if (initialServers !== null) await bringUp(supervisor, initialServers);
   } catch (error) {
     try {
       if (options.stop?.aborted === true) await supervisor.stopAll();
     } finally {
-      await rpcServer.close();
+      await serving.close();
       await lock.release();
     }
     throw error;
@@ -86,7 +78,7 @@ export async function startFrontend(options: FrontendOptions): Promise<Frontend>
   return {
     stop: async () => {
       try {
-        await Promise.all([rpcServer.close(), supervisor.stopAll()]);
+        await Promise.all([serving.close(), supervisor.stopAll()]);
       } finally {
         await lock.release();
       }
@@ -94,22 +86,93 @@ export async function startFrontend(options: FrontendOptions): Promise<Frontend>
   };
 }
 
-/** A server that does not start keeps the others from nothing: it is told in the log, and can be started later. */
+export interface PointedFrontendOptions {
+  readonly config: Config;
+  /** Where to look for the cluster; at least one. */
+  readonly seeds: readonly Seed[];
+  readonly version: string;
+}
+
+/**
+ * A frontend of a cluster whose servers others start. It serves at once; calls wait until the cluster is found.
+ * Rejects with RaftKvError "io" when the port is taken.
+ */
+export async function startPointedFrontend(options: PointedFrontendOptions): Promise<Frontend> {
+  const { config, seeds, version } = options;
+  const logger = createLogger("frontend");
+  const clusters = new CurrentCluster({ addresses: seedAddresses(seeds) });
+  const serving = await serve(config, version, clusters, new Membership(clusters), NO_KEEPER);
+  const stop = new AbortController();
+  const search = async (): Promise<void> => {
+    const cluster = await findCluster(seeds, logger, stop.signal);
+    if (cluster === null || stop.signal.aborted) return;
+    logger.info("cluster found", { ...cluster });
+    clusters.setState({ kind: "running", cluster });
+  };
+  const searching = search();
+  return {
+    stop: async () => {
+      stop.abort();
+      await Promise.all([serving.close(), searching]);
+      clusters.setState({ kind: "none" });
+    },
+  };
+}
+
+function supervisorOf(
+  { config, command, timings }: FrontendOptions,
+  lock: FrontendLock,
+  clusters: CurrentCluster,
+  membership: Membership,
+): Supervisor {
+  return new Supervisor({
+    fs: new OsFileSystem(),
+    stateDirectory: resolve(config.stateDirectory),
+    lock,
+    addressOf: (id: ServerId) => serverAddress(config, id),
+    portOf: (id) => serverPort(config, id),
+    hosts: listenHosts(config.baseAddress),
+    ownPort: config.frontEnd.port,
+    active: config.active,
+    command: command ?? selfCommand(),
+    logger: createLogger("frontend", "supervisor"),
+    onState: (state) => clusters.setState(state),
+    admit: (id, deadline) => membership.admit(id, deadline),
+    timings: timings ?? {},
+  });
+}
+
+/** Serves the FrontEnd service, and follows the cluster meanwhile. */
+async function serve(
+  config: Config,
+  version: string,
+  clusters: CurrentCluster,
+  membership: Membership,
+  keeper: ServerKeeper,
+): Promise<{ close(): Promise<void> }> {
+  const router = new Router({ clusters, limits: config.limits, ...config.frontEnd });
+  const rpcServer = new RpcServer();
+  rpcServer.add("FrontEnd", frontEndService({ clusters, router, membership, keeper, version }));
+  await rpcServer.listen(listenHosts(config.baseAddress), config.frontEnd.port);
+  const following = setInterval(() => void clusters.refresh(), FOLLOW_MS);
+  return {
+    close: () => {
+      clearInterval(following);
+      return rpcServer.close();
+    },
+  };
+}
+
 async function bringUp(supervisor: Supervisor, initialServers: number): Promise<void> {
   const logger = createLogger("frontend");
   const { cluster } = supervisor;
   // Nothing was left behind, or a StartRaft was cut short: whoever asked for that had given the old state up.
   if (cluster === null) return supervisor.startRaft(initialServers);
-  if (cluster.servers !== initialServers) {
+  if (cluster.members.length !== initialServers) {
     logger.warn("there is a cluster of another size, which is kept: StartRaft replaces it", { ...cluster });
   }
-  // Side by side: each has its own log to read.
-  const ids = Array.from({ length: cluster.servers }, (_, id) => id);
-  await Promise.all(
-    ids.map((id) =>
-      supervisor.startServer(id).catch((error: unknown) => {
-        logger.error("a server of the cluster does not start", { id, error });
-      }),
-    ),
-  );
+  // It can be started later, too.
+  await supervisor.bringUp((id, error) => {
+    logger.error("a server of the cluster does not start", { id, error });
+  });
 }

@@ -3,7 +3,8 @@ import { closeSync, fstatSync, openSync } from "node:fs";
 import { describeError, RaftKvError } from "../base/errors.ts";
 import type { Logger } from "../observability/logger.ts";
 import type { ServerId } from "../raft/entry.ts";
-import type { Cluster } from "./cluster.ts";
+import { formatPeers } from "../config/peers.ts";
+import { isNumbered, type AddressOf, type Cluster } from "./cluster.ts";
 import { lastWords } from "./last-words.ts";
 import { processName } from "./process-table.ts";
 
@@ -12,16 +13,18 @@ export interface LauncherOptions {
   readonly command: readonly string[];
   /** Absolute. */
   readonly stateDirectory: string;
+  readonly addressOf: AddressOf;
   readonly logger: Logger;
 }
 
 /** How a server comes into being that has no state, and in which cluster. */
-export interface Creation extends Cluster {
+export interface Creation {
   /**
-   * "bootstrap": with its cluster, which is as new as the server. "rejoin": in place of one that lost its
-   * state, in a cluster that goes on.
+   * "bootstrap": with its cluster, which is as new as the server. "rejoin": in place of a member that lost its
+   * state, in a cluster that goes on. "join": to be added to the cluster.
    */
-  readonly kind: "bootstrap" | "rejoin";
+  readonly kind: "bootstrap" | "rejoin" | "join";
+  readonly cluster: Cluster;
 }
 
 /** A process that we started. */
@@ -56,9 +59,9 @@ export class Launcher {
    * Throws RaftKvError "io" when there is no process.
    */
   launch(id: ServerId, creation: Creation | null): LaunchedServer {
-    const { command, stateDirectory, logger } = this.#options;
+    const { command, stateDirectory, addressOf, logger } = this.#options;
     const role = ["--mode", "server", "--id", String(id), "--state-dir", stateDirectory];
-    const words = [...command, ...role, ...creationArguments(creation)];
+    const words = [...command, ...role, ...creationArguments(id, creation, addressOf)];
     const logPath = serverLogPath(stateDirectory, id);
     const { child, logStart } = this.#spawn(words, processName(id), logPath);
     logger.info("server started", { id, pid: child.pid, creation: creation?.kind ?? null });
@@ -107,7 +110,13 @@ export class Launcher {
   }
 }
 
-function creationArguments(creation: Creation | null): readonly string[] {
+function creationArguments(id: ServerId, creation: Creation | null, addressOf: AddressOf): readonly string[] {
   if (creation === null) return [];
-  return [`--${creation.kind}`, String(creation.servers), "--cluster-id", creation.clusterId];
+  const { kind, cluster } = creation;
+  if (kind === "join") return ["--join", cluster.members.map(({ address }) => address).join(",")];
+  const name = ["--cluster-id", cluster.clusterId];
+  if (isNumbered(cluster.members, addressOf)) return [`--${kind}`, String(cluster.members.length), ...name];
+  // Who has no vote is no witness of what was voted.
+  const peers = cluster.members.filter((member) => member.voter || member.id === id);
+  return [`--${kind}`, String(peers.length), ...name, "--peers", formatPeers(peers)];
 }

@@ -7,19 +7,17 @@
  */
 import { RaftKvError } from "../base/errors.ts";
 import type { ServerId } from "../raft/entry.ts";
-import { ClusterLink } from "./cluster-link.ts";
 import type { Cluster } from "./cluster.ts";
 import type { LaunchedServer } from "./launcher.ts";
 import type { ProcessTable } from "./process-table.ts";
 import { waitUntilReady } from "./readiness.ts";
+import { ServerClients } from "./server-clients.ts";
 import type { ServerPorts } from "./server-ports.ts";
 import type { Deadline } from "./waiting.ts";
 
 export interface PendingStartsOptions {
   readonly processes: ProcessTable;
   readonly ports: ServerPorts;
-  /** A server's "host:port". */
-  readonly addressOf: (id: ServerId) => string;
 }
 
 /** One start, for all who asked for it. */
@@ -48,7 +46,7 @@ export class PendingStarts {
     return this.#pending.get(id) ?? null;
   }
 
-  /** From now on it is waited for, as a server of `cluster`. No start of that server is pending. */
+  /** From now on it is waited for, as a server of `cluster`, which has its address. No start of it is pending. */
   add(server: LaunchedServer, cluster: Cluster, deadline: Deadline): PendingStart {
     const controller = new AbortController();
     const ready = this.#finish(server, cluster, deadline, controller.signal).finally(() =>
@@ -85,10 +83,10 @@ export class PendingStarts {
     deadline: Deadline,
     signal: AbortSignal,
   ): Promise<void> {
-    const { processes, ports, addressOf } = this.#options;
-    const link = new ClusterLink(cluster, addressOf);
+    const { processes, ports } = this.#options;
+    const clients = new ServerClients(cluster);
     try {
-      await waitUntilReady(server, { link, ports, deadline, signal });
+      await waitUntilReady(server, { clients, ports, deadline, signal });
     } catch (error) {
       if (signal.aborted || server.ending() !== null || !isTimeUp(error)) {
         await processes.end(server, 0);
@@ -98,7 +96,7 @@ export class PendingStarts {
       const what = `${error.message}; it runs, and is still reading its files: ask again to wait for it`;
       throw new RaftKvError("unavailable", what, { cause: error });
     } finally {
-      link.close();
+      clients.close();
     }
   }
 }

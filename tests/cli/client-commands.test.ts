@@ -22,6 +22,8 @@ function server(id: number, role: string, term: number): ServerStatus {
     keys: 4,
     pid: 4000 + id,
     version: "dev",
+    members: [],
+    configurationIndex: 0,
   };
 }
 
@@ -29,10 +31,10 @@ const CLUSTER: ClusterStatus = {
   clusterId: "c1",
   version: "dev",
   members: [
-    { id: 0, address: "127.0.0.1:9001", reachable: true, server: server(0, "leader", 2) },
-    { id: 1, address: "127.0.0.1:9002", reachable: true, server: server(1, "leader", 3) },
-    { id: 2, address: "127.0.0.1:9003", reachable: false, server: null },
-    { id: 3, address: "127.0.0.1:9004", reachable: true, server: server(3, "follower", 3) },
+    { id: 0, address: "127.0.0.1:9001", voter: true, reachable: true, server: server(0, "leader", 2) },
+    { id: 1, address: "127.0.0.1:9002", voter: true, reachable: true, server: server(1, "leader", 3) },
+    { id: 2, address: "127.0.0.1:9003", voter: true, reachable: false, server: null },
+    { id: 3, address: "127.0.0.1:9004", voter: false, reachable: true, server: server(3, "follower", 3) },
   ],
 };
 
@@ -105,17 +107,17 @@ test("C4: get of a missing key exits with 1 and prints nothing on stdout; an emp
   expect(await raftkv(["get", "empty", ...at])).toEqual({ exitCode: 0, stdout: "\n", stderr: "" });
 });
 
-test("status shows who leads in the highest term, who cannot be reached, and who was replaced and is behind", async () => {
+test("status shows who leads in the highest term, who cannot be reached, has no vote, or was replaced and is behind", async () => {
   await using frontend = await fakeFrontend({ Status: async () => CLUSTER });
   const table = await raftkv(["status", "--address", frontend.address]);
   expect(table.exitCode).toBe(0);
   expect(table.stdout).toBe(`cluster c1, leader 1
 
-ID  ADDRESS         ROLE                   TERM  COMMIT  APPLIED  SNAPSHOT  KEYS   PID
- 0  127.0.0.1:9001  leader, disk full         2      12       12         -     4  4000
- 1  127.0.0.1:9002  leader *                  3      12       12         5     4  4001
- 2  127.0.0.1:9003  unreachable               -       -        -         -     -     -
- 3  127.0.0.1:9004  follower, catching up     3      12       12        15     4  4003
+ID  ADDRESS         ROLE                              TERM  COMMIT  APPLIED  SNAPSHOT  KEYS   PID
+ 0  127.0.0.1:9001  leader, disk full                    2      12       12         -     4  4000
+ 1  127.0.0.1:9002  leader *                             3      12       12         5     4  4001
+ 2  127.0.0.1:9003  unreachable                          -       -        -         -     -     -
+ 3  127.0.0.1:9004  follower, non-voter, catching up     3      12       12        15     4  4003
 `);
   const document: unknown = JSON.parse(
     (await raftkv(["status", "--json", "--address", frontend.address])).stdout,
@@ -127,7 +129,7 @@ ID  ADDRESS         ROLE                   TERM  COMMIT  APPLIED  SNAPSHOT  KEYS
       { id: 0, reachable: true, role: "leader", term: 2, pid: 4000, snapshotIndex: 0, diskFull: true },
       { id: 1, reachable: true, role: "leader", term: 3, pid: 4001, snapshotIndex: 5, diskFull: false },
       { id: 2, reachable: false, role: null, term: null, pid: null, snapshotIndex: null, diskFull: null },
-      { id: 3, reachable: true, role: "follower", diskFull: false, abstains: true },
+      { id: 3, reachable: true, voter: false, role: "follower", diskFull: false, abstains: true },
     ],
   });
 });
@@ -214,4 +216,92 @@ test("no frontend, a frontend that does not answer, and one that is none: each s
   expect(silent.exitCode).toBe(1);
   expect(silent.stderr).toContain("within 0.3 s: the call may still take effect");
   expect(silent.stderr.trimEnd()).not.toContain("\n");
+});
+
+test("get reads linearizably unless it is told that an old value will do", async () => {
+  const asked: string[] = [];
+  await using frontend = await fakeFrontend({
+    async Get({ consistency }) {
+      asked.push(consistency);
+      return { found: true };
+    },
+  });
+  const at = ["--address", frontend.address];
+  await raftkv(["get", "k", ...at]);
+  await raftkv(["get", "k", "--consistency", "linearizable", ...at]);
+  await raftkv(["get", "k", "--consistency=local", ...at]);
+  expect(asked).toEqual(["LINEARIZABLE", "LINEARIZABLE", "LOCAL"]);
+});
+
+test("member list shows who belongs to the cluster and who of them votes", async () => {
+  await using frontend = await fakeFrontend({ Status: async () => CLUSTER });
+  const at = ["--address", frontend.address];
+  const table = await raftkv(["member", "list", ...at]);
+  expect(table).toEqual({
+    exitCode: 0,
+    stderr: "",
+    stdout: `ID  ADDRESS         VOTER  STATE
+ 0  127.0.0.1:9001  yes    runs
+ 1  127.0.0.1:9002  yes    leads
+ 2  127.0.0.1:9003  yes    unreachable
+ 3  127.0.0.1:9004  no     runs
+`,
+  });
+  const json: unknown = JSON.parse((await raftkv(["member", "list", "--json", ...at])).stdout);
+  expect(json).toMatchObject({
+    clusterId: "c1",
+    leaderId: 1,
+    members: [{ id: 0 }, { id: 1 }, { id: 2 }, { id: 3, voter: false, reachable: true }],
+  });
+});
+
+test("member add, promote and remove pass on what they are told, and say what has become of it", async () => {
+  const asked: unknown[] = [];
+  const note = async (request: unknown) => {
+    asked.push(request);
+    return {};
+  };
+  await using frontend = await fakeFrontend({
+    AddMember: note,
+    PromoteMember: note,
+    RemoveMember: async ({ arg }) => ({
+      error: `server ${arg} is the only voter`,
+      code: "FAILED_PRECONDITION",
+    }),
+  });
+  const at = ["--address", frontend.address];
+  expect(await raftkv(["member", "add", "3", ...at])).toEqual({
+    exitCode: 0,
+    stdout: "server 3 belongs to the cluster now, as a voter\n",
+    stderr: "",
+  });
+  const nonVoter = await raftkv(["member", "add", "4", "--at", "db-5:9001", "--non-voter", "--json", ...at]);
+  expect(nonVoter.stdout).toBe('{"ok":true,"id":4,"voter":false}\n');
+  expect((await raftkv(["member", "promote", "4", ...at])).stdout).toBe("server 4 is a voter now\n");
+  expect(await raftkv(["member", "remove", "0", ...at])).toEqual({
+    exitCode: 1,
+    stdout: "",
+    stderr: "raftkv: server 0 is the only voter\n",
+  });
+  expect(asked).toEqual([
+    { id: 3, address: "", nonVoter: false },
+    { id: 4, address: "db-5:9001", nonVoter: true },
+    { arg: 4 },
+  ]);
+});
+
+test("transfer says who leads then, server 0 being one like any other", async () => {
+  const asked: (number | undefined)[] = [];
+  await using frontend = await fakeFrontend({
+    async TransferLeadership({ to }) {
+      asked.push(to);
+      return { value: Buffer.from(String(to ?? 2)) };
+    },
+  });
+  const at = ["--address", frontend.address];
+  expect((await raftkv(["transfer", ...at])).stdout).toBe("server 2 leads now\n");
+  expect((await raftkv(["transfer", "--to", "0", "--json", ...at])).stdout).toBe(
+    '{"ok":true,"leaderId":0}\n',
+  );
+  expect(asked).toEqual([undefined, 0]);
 });

@@ -29,6 +29,12 @@ export async function fakeCluster(
     Status: missing,
     TakeSnapshot: missing,
     ReadSnapshot: missing,
+    ReadIndex: missing,
+    TimeoutNow: missing,
+    AddMember: missing,
+    PromoteMember: missing,
+    RemoveMember: missing,
+    TransferLeadership: missing,
     ...handlers,
   });
   const port = await freePort();
@@ -77,7 +83,9 @@ function clusterStatus(port: number, hasLeader: boolean): ClusterStatus {
     firstLogIndex: 1,
     diskFull: false,
     abstains: false,
+    members: [],
+    configurationIndex: 0,
   };
-  const member = { id: 1, address: `127.0.0.1:${port}`, reachable: true, server };
+  const member = { id: 1, address: `127.0.0.1:${port}`, reachable: true, voter: true, server };
   return { clusterId: "cluster-a", members: [member], version: "dev" };
 }

@@ -16,6 +16,10 @@ export async function fakeFrontend(handlers: Partial<Handlers<"FrontEnd">>): Pro
     Get: missing,
     Put: missing,
     Status: missing,
+    AddMember: missing,
+    PromoteMember: missing,
+    RemoveMember: missing,
+    TransferLeadership: missing,
     ...handlers,
   });
   const port = await freePort();

@@ -1,4 +1,5 @@
 import { afterEach, expect, setDefaultTimeout, test } from "bun:test";
+import { readdir } from "node:fs/promises";
 import { resolve } from "node:path";
 import { raftkv, spawnRaftkv } from "./raftkv-process.ts";
 import { workingDirectory } from "./working-directory.ts";
@@ -84,4 +85,27 @@ test("F2: a second frontend on one port ends with 1, names the port, and with --
   const json = await raftkv(["--json"], { cwd: directory });
   expect(json.exitCode).toBe(1);
   expect(JSON.parse(json.stdout)).toMatchObject({ error: { code: "io" } });
+});
+
+test("a frontend of servers that others start says where it routes to, and leaves no files", async () => {
+  const { directory, frontendPort, remove } = await workingDirectory();
+  cleanups.push(remove);
+  const frontend = spawnRaftkv(["--servers", "0=127.0.0.1:1,1=127.0.0.1:2"], { cwd: directory });
+  cleanups.push(async () => {
+    frontend.kill("SIGKILL");
+    await frontend.exited;
+  });
+  const said = await readUntil(frontend.stdout, "the servers go on.");
+  expect(said).toContain(
+    `the frontend listens on 127.0.0.1:${frontendPort}; routes to the servers at 127.0.0.1:1, 127.0.0.1:2`,
+  );
+  const at = ["--address", `127.0.0.1:${frontendPort}`];
+  const start = await raftkv(["start", "3", ...at]);
+  expect([start.exitCode, start.stderr]).toEqual([
+    1,
+    expect.stringMatching(/^raftkv: this frontend starts no servers: [^\n]+\n$/),
+  ]);
+  frontend.kill("SIGTERM");
+  expect(await frontend.exited).toBe(0);
+  expect(await readdir(directory)).toEqual(["config.ini"]);
 });

@@ -8,7 +8,18 @@ import { workingDirectory } from "./working-directory.ts";
 
 setDefaultTimeout(30_000);
 
-const SUBCOMMANDS = ["put", "get", "status", "start", "start-server", "replace", "simulate", "version"];
+const SUBCOMMANDS = [
+  "put",
+  "get",
+  "status",
+  "start",
+  "start-server",
+  "replace",
+  "transfer",
+  "simulate",
+  "version",
+];
+const MEMBER_SUBCOMMANDS = ["list", "add", "promote", "remove"];
 
 /** A command line that is wrong, and what the one line about it must hold. */
 const WRONG: readonly (readonly [args: string, says: string])[] = [
@@ -46,9 +57,14 @@ const WRONG: readonly (readonly [args: string, says: string])[] = [
   ["--mode server --id 0 --rejoin 3", "--rejoin and --cluster-id are given together"],
   [
     "--mode server --id 0 --rejoin 3 --bootstrap 3 --cluster-id a",
-    "--bootstrap is for a new cluster and --rejoin",
+    "--bootstrap and --rejoin contradict each other",
   ],
   ["--mode server --id 3 --rejoin 3 --cluster-id a", "--id must be below --rejoin"],
+  ["--servers 127.0.0.1:9001 --start 3", "--servers are started by others, and --start starts them here"],
+  ["--servers 127.0.0.1", "--servers must be the addresses of servers, as 10.0.0.1:9001,"],
+  ["--servers 0=127.0.0.1:9001,0=127.0.0.1:9002", "--servers must be the addresses of servers"],
+  ["--servers 0=127.0.0.1:9001,127.0.0.1:9002", "--servers must be the addresses of servers"],
+  ["--mode server --id 0 --servers 127.0.0.1:9001", "--servers is for --mode frontend only"],
   ["put", "KEY is missing: raftkv put KEY VALUE"],
   ["put k", "VALUE is missing: raftkv put KEY VALUE"],
   ["put k v w", 'unexpected argument "w": raftkv put KEY VALUE'],
@@ -63,6 +79,18 @@ const WRONG: readonly (readonly [args: string, says: string])[] = [
   ["get k --address localhost:0", "--address must be host:port"],
   ["get k --address ::1:8001", "--address must be host:port"],
   ["get k --port 8001", "unknown option --port"],
+  ["get k --consistency weak", '--consistency must be linearizable or local, not "weak"'],
+  ["member", "no such subcommand of member: there are raftkv member list, add ID, promote ID and remove ID"],
+  ["member frob", "no such subcommand of member"],
+  ["member list extra", 'unexpected argument "extra": raftkv member list'],
+  ["member add", "ID is missing: raftkv member add ID"],
+  ["member add x", "ID must be a whole number from 0 to 65534"],
+  ["member add 3 --at 10.0.0.1", "--at must be host:port where others reach it, such as 10.0.0.1:9001"],
+  ["member add 3 --at 0.0.0.0:9001", "--at must be host:port where others reach it"],
+  ["member promote", "ID is missing: raftkv member promote ID"],
+  ["member remove -- -1", "ID must be a whole number from 0 to"],
+  ["transfer 2", 'unexpected argument "2": raftkv transfer'],
+  ["transfer --to two", "--to must be a whole number from 0 to"],
   ["status extra", 'unexpected argument "extra": raftkv status'],
   ["start", "SERVERS is missing: raftkv start SERVERS"],
   ["start 0", "SERVERS must be a whole number from 1 to"],
@@ -141,6 +169,16 @@ test("--help of the program and of every subcommand prints its usage on stdout",
       expect(output.stdout).toContain(`raftkv ${name}`);
       expect(output.stdout).toContain("--json");
     }
+  }
+});
+
+test("--help of member leads on to its subcommands", async () => {
+  const { exitCode, output } = await answer(["member", "--help"]);
+  expect(exitCode).toBe(0);
+  for (const name of MEMBER_SUBCOMMANDS) {
+    expect(Bun.stripANSI(String(output.stdout))).toContain(` ${name} `);
+    const own = await answer(["member", name, "--help"]);
+    expect(own.output.stdout).toContain(`raftkv member ${name}`);
   }
 });
 

@@ -4,9 +4,14 @@
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
+import { parsePeers } from "../../src/config/peers.ts";
+import { withAddresses } from "../../src/frontend/cluster.ts";
+import { initialConfiguration, type Configuration } from "../../src/raft/configuration.ts";
 import { INITIAL_HARD_STATE } from "../../src/raft/hard-state.ts";
 import { RpcServer } from "../../src/rpc/rpc-server.ts";
-import { encodeStateFile } from "../../src/storage/state-file.ts";
+import { RpcClient } from "../../src/rpc/rpc-client.ts";
+import { decodeStateFile, encodeStateFile } from "../../src/storage/state-file.ts";
+import type { Identity } from "../../src/storage/store.ts";
 
 /** What the test wants of the servers. */
 export interface FakePlan {
@@ -23,6 +28,8 @@ export interface FakePlan {
   readonly deaf?: number;
   /** This one was made anew and has not caught up, as long as there is no file `go` in the state directory. */
   readonly abstaining?: number;
+  /** Server 0 refuses to add any server, in these words. */
+  readonly refusing?: string;
 }
 
 async function unused(): Promise<never> {
@@ -37,22 +44,28 @@ function fail(message: string): never {
   process.exit(1);
 }
 
-interface Creation {
-  readonly servers: number;
-  readonly clusterId: string;
-}
-
-/** The id of the cluster that the server's state file names; it is made first if the server is new. */
-function clusterOf(stateFile: string, serverId: number, creation: Creation | null): string {
-  if (creation !== null) {
+/** What the server's state file says; it is made first if the server is new. */
+function identityOf(
+  stateFile: string,
+  serverId: number,
+  created: Omit<Identity, "serverId"> | null,
+): Identity {
+  if (created !== null) {
     if (existsSync(stateFile)) fail(`${stateFile} exists already`);
-    const servers = Array.from({ length: creation.servers }, (_, id) => id);
-    const identity = { clusterId: creation.clusterId, serverId, servers };
+    const identity = { ...created, serverId };
     const state = { identity, hardState: INITIAL_HARD_STATE, logReaches: null, installing: null };
     writeFileSync(stateFile, encodeStateFile(state));
   }
   if (!existsSync(stateFile)) fail(`${stateFile} does not exist: the server has no state`);
-  return String(JSON.parse(readFileSync(stateFile, "utf8")).clusterId);
+  return decodeStateFile(stateFile, readFileSync(stateFile)).identity;
+}
+
+/** The id of the cluster that has a server at the first of the addresses. */
+async function clusterAt(addresses: string): Promise<string> {
+  const client = new RpcClient("KeyValueStore", addresses.split(",")[0] ?? "");
+  const { clusterId } = await client.call("Status", {}, 10_000);
+  client.close();
+  return clusterId;
 }
 
 async function serve(): Promise<void> {
@@ -64,6 +77,8 @@ async function serve(): Promise<void> {
       "state-dir": option,
       bootstrap: option,
       rejoin: option,
+      join: option,
+      peers: option,
       "cluster-id": option,
     },
   });
@@ -75,8 +90,26 @@ async function serve(): Promise<void> {
   if (plan.failing === id) fail(`server ${id} was told to fail`);
   const newId = values["cluster-id"];
   const size = Number(values.bootstrap ?? values.rejoin);
-  const creation = newId === undefined ? null : { servers: size, clusterId: newId };
-  const clusterId = clusterOf(`${values["state-dir"]}/server_${id}.json`, id, creation);
+  const peers = parsePeers(values.peers ?? "");
+  const members =
+    peers?.map(({ id: peer, address }) => ({ id: peer, address, voter: true })) ??
+    initialConfiguration([...Array(newId === undefined ? 0 : size).keys()]);
+  const joined = values.join === undefined ? null : await clusterAt(values.join);
+  const created = newId === undefined ? null : { clusterId: newId, members };
+  const identity = identityOf(
+    `${values["state-dir"]}/server_${id}.json`,
+    id,
+    joined === null ? created : { clusterId: joined, members: [] },
+  );
+  const { clusterId } = identity;
+  const addressOf = (server: number): string => `127.0.0.1:${plan.basePort + server}`;
+  let configuration: Configuration = withAddresses(identity.members, addressOf);
+  let changes = 0;
+  const change = (next: Configuration): { success: boolean } => {
+    configuration = next.toSorted((a, b) => a.id - b.id);
+    changes += 1;
+    return { success: true };
+  };
   const goes = (): boolean => existsSync(`${values["state-dir"]}/go`);
   const leads = id === 0 && plan.dying === undefined;
   let timesAsked = 0;
@@ -87,8 +120,20 @@ async function serve(): Promise<void> {
     Status: async () => {
       if (plan.dying === id && ++timesAsked > 1) fail(JSON.stringify(LAST_LINE));
       const abstains = plan.abstaining === id && !goes();
-      return { id, clusterId, pid: process.pid, term: 1, role: leads ? "leader" : "follower", abstains };
+      const role = leads ? "leader" : "follower";
+      const membership = { members: [...configuration], configurationIndex: changes, commitIndex: changes };
+      return { id, clusterId, pid: process.pid, term: 1, role, abstains, ...membership };
     },
+    AddMember: async ({ id: added, nonVoter }) =>
+      plan.refusing === undefined
+        ? change([...configuration, { id: added, address: addressOf(added), voter: !nonVoter }])
+        : { error: plan.refusing, code: "FAILED_PRECONDITION" },
+    PromoteMember: async ({ arg }) =>
+      change(configuration.map((member) => (member.id === arg ? { ...member, voter: true } : member))),
+    RemoveMember: async ({ arg }) => change(configuration.filter((member) => member.id !== arg)),
+    TransferLeadership: async () => ({ success: true, leaderId: 0 }),
+    ReadIndex: unused,
+    TimeoutNow: unused,
     GetState: async () => ({ term: 1, isLeader: id === 0 }),
     Put: async ({ key, value }) => {
       store.set(key.toString(), Buffer.from(value));

@@ -1,6 +1,14 @@
-import type { Cluster } from "../../src/frontend/cluster.ts";
+import { newCluster, type Cluster } from "../../src/frontend/cluster.ts";
+import type { Configuration } from "../../src/raft/configuration.ts";
 import { RpcServer } from "../../src/rpc/rpc-server.ts";
-import type { GenericResponse, KeyValue, ServerStatus, StringArg } from "../../src/rpc/wire.ts";
+import type {
+  AddMemberArgs,
+  GenericResponse,
+  KeyValue,
+  ServerStatus,
+  StringArg,
+  TransferArgs,
+} from "../../src/rpc/wire.ts";
 import { freePorts } from "../cluster/free-ports.ts";
 
 /** What a stopped process answers. */
@@ -14,6 +22,10 @@ export class FakeStore {
   term = 1;
   abstains = false;
   clusterId: string;
+  /** None: it says nothing of who belongs to the cluster. */
+  members: Configuration = [];
+  configurationIndex = 0;
+  commitIndex = 0;
   readonly id: number;
   /** Every Put that arrived, in order. */
   readonly puts: KeyValue[] = [];
@@ -22,6 +34,10 @@ export class FakeStore {
     this.role === "leader" ? { success: true } : { code: "NOT_LEADER", error: "not the leader" };
   onGet: (get: StringArg) => Promise<Partial<KeyValue>> = async () =>
     this.role === "leader" ? {} : { code: "NOT_LEADER", error: "not the leader" };
+  onAdd: (args: AddMemberArgs) => Promise<Partial<GenericResponse>> = never;
+  onPromote: (id: number) => Promise<Partial<GenericResponse>> = never;
+  onRemove: (id: number) => Promise<Partial<GenericResponse>> = never;
+  onTransfer: (args: TransferArgs) => Promise<Partial<GenericResponse>> = never;
   readonly #server = new RpcServer();
 
   constructor(id: number, clusterId: string) {
@@ -38,6 +54,12 @@ export class FakeStore {
       InstallSnapshot: never,
       TakeSnapshot: never,
       ReadSnapshot: never,
+      ReadIndex: never,
+      TimeoutNow: never,
+      AddMember: (args) => this.onAdd(args),
+      PromoteMember: ({ arg }) => this.onPromote(arg),
+      RemoveMember: ({ arg }) => this.onRemove(arg),
+      TransferLeadership: (args) => this.onTransfer(args),
       Status: () => this.#status(),
       Get: (get) => this.onGet(get),
       Put: (put) => {
@@ -48,10 +70,22 @@ export class FakeStore {
     await this.#server.listen(["127.0.0.1"], port);
   }
 
+  /** It is reached there as well. */
+  listenAlsoOn(port: number): Promise<void> {
+    return this.#server.listen(["127.0.0.1"], port);
+  }
+
   /** From now on it leads, in `term`. */
   lead(term: number): void {
     this.role = "leader";
     this.term = term;
+  }
+
+  /** From now on it says that these belong to the cluster, as the entry at `index` does. */
+  configure(members: Configuration, index: number): void {
+    this.members = members;
+    this.configurationIndex = index;
+    this.commitIndex = index;
   }
 
   /** From now on it answers nothing, as a process after SIGSTOP. */
@@ -67,8 +101,10 @@ export class FakeStore {
 
   async #status(): Promise<Partial<ServerStatus>> {
     await this.onStatus();
-    const { id, clusterId, role, term, abstains } = this;
-    return { id, clusterId, role, term, abstains, pid: process.pid, version: "fake" };
+    const { id, clusterId, role, term, abstains, configurationIndex, commitIndex } = this;
+    const members = [...this.members];
+    const said = { id, clusterId, role, term, abstains, members, configurationIndex, commitIndex };
+    return { ...said, pid: process.pid, version: "fake" };
   }
 }
 
@@ -88,7 +124,8 @@ export class FakeCluster implements AsyncDisposable {
     const stores = Array.from({ length: servers }, (_, id) => new FakeStore(id, clusterId));
     const basePort = await freePorts(servers);
     await Promise.all(stores.map((store) => store.listen(basePort + store.id)));
-    return new FakeCluster({ clusterId, servers }, stores, basePort);
+    const cluster = newCluster(clusterId, servers, (id) => `127.0.0.1:${basePort + id}`);
+    return new FakeCluster(cluster, stores, basePort);
   }
 
   readonly addressOf = (id: number): string => `127.0.0.1:${this.#basePort + id}`;

@@ -45,7 +45,7 @@ afterEach(async () => {
 });
 
 async function start(initialServers: number | null, its: Config = config): Promise<Frontend> {
-  const timings = { startRaftMs: PATIENT_MS, startServerMs: PATIENT_MS };
+  const timings = { startRaftMs: PATIENT_MS, startServerMs: PATIENT_MS, joinMs: PATIENT_MS };
   const frontend = await startFrontend({
     config: its,
     initialServers,
@@ -194,4 +194,40 @@ test("F1: a second frontend on the state directory is refused in one line, and t
   await first.stop();
   running.length = 0;
   await start(null, { ...config, frontEnd });
+});
+
+test("--start: calls that come before the first cluster serves wait for it", async () => {
+  supervised.plan({ held: [0] });
+  const starting = start(1);
+  await waitFor("a process", async () => (await supervised.pids()).size === 1);
+  const put = client.call("Put", { key: Buffer.from("k"), value: Buffer.from("v") }, PATIENT_MS);
+  const brief = await client.call("Get", { key: Buffer.from("k") }, 500);
+  expect([brief.wrongLeader, brief.code]).toEqual([true, "UNAVAILABLE"]);
+  await supervised.release();
+  expect(await put).toMatchObject({ wrongLeader: false, code: "OK" });
+  await starting;
+});
+
+test("M5: members come and go over the RPCs, a server that was removed is stopped, and Status tells", async () => {
+  await start(2);
+  const served = { wrongLeader: false, error: "", code: "OK" } as const;
+  expect(await client.call("StartServer", { arg: 3 }, PATIENT_MS)).toMatchObject(served);
+  expect(await client.call("RemoveMember", { arg: 1 }, PATIENT_MS)).toMatchObject(served);
+  expect([...(await supervised.pids()).keys()]).toEqual([0, 3]);
+  expect(await client.call("AddMember", { id: 2, nonVoter: true, address: "" }, PATIENT_MS)).toMatchObject(
+    served,
+  );
+  const voters = async () => {
+    const { members } = await client.call("Status", {}, PATIENT_MS);
+    return members.map(({ id, voter }) => [id, voter]);
+  };
+  expect(await voters()).toEqual([
+    [0, true],
+    [2, false],
+    [3, true],
+  ]);
+  expect(await client.call("PromoteMember", { arg: 2 }, PATIENT_MS)).toMatchObject(served);
+  expect((await voters())[1]).toEqual([2, true]);
+  const transfer = await client.call("TransferLeadership", {}, PATIENT_MS);
+  expect([transfer.code, transfer.value.toString()]).toEqual(["OK", "0"]);
 });

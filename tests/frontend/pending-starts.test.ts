@@ -34,7 +34,7 @@ function outcome(start: Promise<unknown>): Promise<string> {
 test("servers get ready side by side: the next is launched while one is waited for", async () => {
   await using supervised = await Supervised.create();
   const supervisor = await withHeld(supervised, [0, 1, 2]);
-  const starts = [0, 1, 2].map((id) => supervisor.startServer(id));
+  const starts = [0, 1, 2].map((id) => supervisor.startServer(id, null));
   await launched(supervised, [0, 1, 2]);
   await supervised.release();
   await Promise.all(starts);
@@ -44,13 +44,13 @@ test("servers get ready side by side: the next is launched while one is waited f
 test("F1: StartServer of a server that is just starting waits for the same start", async () => {
   await using supervised = await Supervised.create();
   const supervisor = await withHeld(supervised, [1]);
-  const first = supervisor.startServer(1);
+  const first = supervisor.startServer(1, null);
   await launched(supervised, [1]);
   const pid = await supervised.pid(1);
   let isServed = false;
-  const second = supervisor.startServer(1).then(() => (isServed = true));
+  const second = supervisor.startServer(1, null).then(() => (isServed = true));
   // A server that runs is found in its turn, after the second call had its own.
-  await supervisor.startServer(0);
+  await supervisor.startServer(0, null);
   expect(isServed).toBe(false);
   await supervised.release();
   await Promise.all([first, second]);
@@ -60,14 +60,14 @@ test("F1: StartServer of a server that is just starting waits for the same start
 test("F3: a server that dies while it starts is told to whoever asked, and can be started again", async () => {
   await using supervised = await Supervised.create();
   const supervisor = await withHeld(supervised, [1]);
-  const asked = [supervisor.startServer(1), supervisor.startServer(1)].map(outcome);
+  const asked = [supervisor.startServer(1, null), supervisor.startServer(1, null)].map(outcome);
   await launched(supervised, [1]);
   process.kill(await supervised.pid(1), "SIGKILL");
   for (const end of await Promise.all(asked)) {
     expect(end).toMatch(/^failedPrecondition: server 1 was ended by SIGKILL/);
   }
   await supervised.release();
-  await supervisor.startServer(1);
+  await supervisor.startServer(1, null);
   expect((await supervised.pids()).size).toBe(3);
 });
 
@@ -79,8 +79,8 @@ test("F2: a server that does not get ready in time is told, keeps no other waiti
   supervised.plan({ mute: 1 });
   const supervisor = await supervised.supervisor({ startServerMs: 3000 });
   await supervisor.adopt();
-  const mute = outcome(supervisor.startServer(1));
-  await waitFor("the other", () => supervisor.startServer(0).then(() => true));
+  const mute = outcome(supervisor.startServer(1, null));
+  await waitFor("the other", () => supervisor.startServer(0, null).then(() => true));
   expect(await mute).toMatch(
     /^unavailable: server 1 .*did not serve .*; it runs, and is still reading its files: ask again to wait for it$/,
   );
@@ -95,11 +95,11 @@ test("F1, F2: asked for again, a server that was not ready in time is waited for
   const supervisor = await supervised.supervisor({ startServerMs: 1000 });
   await supervisor.adopt();
   const late = /still reading its files/;
-  expect(await outcome(supervisor.startServer(0))).toMatch(late);
+  expect(await outcome(supervisor.startServer(0, null))).toMatch(late);
   const pid = await supervised.pid(0);
-  expect(await outcome(supervisor.startServer(0))).toMatch(late);
+  expect(await outcome(supervisor.startServer(0, null))).toMatch(late);
   await supervised.release();
-  await waitFor("it serves", async () => (await outcome(supervisor.startServer(0))) === "ready");
+  await waitFor("it serves", async () => (await outcome(supervisor.startServer(0, null))) === "ready");
   expect(await supervised.pid(0)).toBe(pid);
 });
 
@@ -110,12 +110,12 @@ test("F3: a server that ends after its time was up can be started again; StartRa
   supervised.plan({ mute: 0 });
   const supervisor = await supervised.supervisor({ startServerMs: 1000 });
   await supervisor.adopt();
-  expect(await outcome(supervisor.startServer(0))).toStartWith("unavailable");
+  expect(await outcome(supervisor.startServer(0, null))).toStartWith("unavailable");
   const killed = await supervised.pid(0);
   await supervised.kill(0);
   // Its end may be told to whoever asks first.
   await waitFor("a new process", async () =>
-    (await outcome(supervisor.startServer(0))).startsWith("unavailable"),
+    (await outcome(supervisor.startServer(0, null))).startsWith("unavailable"),
   );
   const pid = await supervised.pid(0);
   expect(pid).not.toBe(killed);
@@ -127,7 +127,7 @@ test("F3: a server that ends after its time was up can be started again; StartRa
 test("F1: StartRaft ends servers that are just starting, and nothing of them is in the new cluster", async () => {
   await using supervised = await Supervised.create();
   const supervisor = await withHeld(supervised, [1, 2]);
-  const starts = [1, 2].map((id) => outcome(supervisor.startServer(id)));
+  const starts = [1, 2].map((id) => outcome(supervisor.startServer(id, null)));
   await launched(supervised, [1, 2]);
   const before = new Set([...(await supervised.pids()).values()].flat());
   supervised.plan({});
@@ -142,7 +142,7 @@ test("F1: StartRaft ends servers that are just starting, and nothing of them is 
 test("F4: stopping ends servers that are just starting", async () => {
   await using supervised = await Supervised.create();
   const supervisor = await withHeld(supervised, [1]);
-  const start = outcome(supervisor.startServer(1));
+  const start = outcome(supervisor.startServer(1, null));
   await launched(supervised, [1]);
   await supervisor.stopAll();
   expect(await start).toBe("unavailable: the frontend is stopping");

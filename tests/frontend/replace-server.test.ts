@@ -74,7 +74,7 @@ test("F5: a server that runs is not replaced, nor one that is stopped or just be
   await expectRefused(supervised, replace(2), /^server 2 runs/);
   process.kill(await supervised.pid(2), "SIGCONT");
   supervised.plan({ held: [1] });
-  const start = supervisor.startServer(1);
+  const start = supervisor.startServer(1, null);
   await waitFor("the process", async () => (await supervised.pids()).has(1));
   await expectRefused(supervised, replace(1), /^server 1 runs/);
   await writeFile(join(supervised.stateDirectory, "go"), "");

@@ -1,5 +1,8 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
-import { budgetMs, MAX_CALLS, Router } from "../../src/frontend/router.ts";
+import { budgetMs } from "../../src/frontend/call-budget.ts";
+import type { ClusterState } from "../../src/frontend/cluster.ts";
+import { CurrentCluster } from "../../src/frontend/current-cluster.ts";
+import { MAX_CALLS, Router } from "../../src/frontend/router.ts";
 import type { Reply } from "../../src/frontend/reply.ts";
 import type { GetKey, KeyValue } from "../../src/rpc/wire.ts";
 import { waitFor } from "../cluster/waiting.ts";
@@ -13,12 +16,26 @@ const BRIEF_MS = 1500;
 
 const limits = { maxKeyBytes: 64, maxValueBytes: 1024, maxPendingBytes: 1 << 20 };
 
-function routerOf(addressOf: (id: number) => string): Router {
-  return new Router({ addressOf, limits, requestTimeoutMs: PATIENT_MS });
+/** A router and the cluster that it routes to. */
+class Routing {
+  readonly clusters = new CurrentCluster();
+  readonly #router = new Router({ clusters: this.clusters, limits, requestTimeoutMs: PATIENT_MS });
+
+  setState(state: ClusterState): void {
+    this.clusters.setState(state);
+  }
+
+  put(put: KeyValue, callerMs: number | null): Promise<Reply> {
+    return this.#router.put(put, callerMs);
+  }
+
+  get(get: GetKey, callerMs: number | null): Promise<Reply> {
+    return this.#router.get(get, callerMs);
+  }
 }
 
-function routerTo(fakes: FakeCluster): Router {
-  const router = routerOf(fakes.addressOf);
+function routerTo(fakes: FakeCluster): Routing {
+  const router = new Routing();
   router.setState({ kind: "running", cluster: fakes.cluster });
   return router;
 }
@@ -31,6 +48,8 @@ function putOf(fields: Partial<KeyValue> = {}): KeyValue {
     requestId: 1,
     routerId: 0,
     routerCall: 0,
+    routerPending: 0,
+    routerRetried: false,
     found: false,
     error: "",
     code: "OK",
@@ -39,7 +58,7 @@ function putOf(fields: Partial<KeyValue> = {}): KeyValue {
 }
 
 function getOf(fields: Partial<GetKey> = {}): GetKey {
-  return { key: Buffer.from("k"), clientId: 1, requestId: 1, ...fields };
+  return { key: Buffer.from("k"), clientId: 1, requestId: 1, consistency: "DEFAULT", ...fields };
 }
 
 /** What a reply means to a client that knows only the contract, and its code. */
@@ -63,7 +82,7 @@ describe("to the leader", () => {
     const router = routerTo(fakes);
     expect(meaning(await router.put(putOf(), PATIENT_MS))).toEqual(SERVED);
     const { value, found, ...reply } = await router.get(getOf(), PATIENT_MS);
-    expect([meaning(reply), value?.toString(), found]).toEqual([SERVED, "LEADER", true]);
+    expect([meaning(reply), value?.toString(), found]).toEqual([SERVED, "LINEARIZABLE", true]);
     expect(fakes.stores.map(({ puts }) => puts.length)).toEqual([0, 0, 1]);
   });
 
@@ -155,6 +174,87 @@ describe("to the leader", () => {
   });
 });
 
+describe("a local read", () => {
+  const local = getOf({ consistency: "LOCAL" });
+
+  test("is served without a leader, by one server after the other", async () => {
+    await using fakes = await FakeCluster.start(3);
+    for (const { id } of fakes.stores) {
+      fakes.store(id).onGet = async ({ consistency }) => ({
+        value: Buffer.from(`${consistency} ${id}`),
+        found: true,
+      });
+    }
+    const router = routerTo(fakes);
+    const values = new Set<string | undefined>();
+    for (let i = 0; i < 6; i++) values.add((await router.get(local, PATIENT_MS)).value?.toString());
+    expect([...values].toSorted()).toEqual(["LOCAL 0", "LOCAL 1", "LOCAL 2"]);
+  });
+
+  test("is served by whoever answers", async () => {
+    await using fakes = await FakeCluster.start(3);
+    await fakes.store(0).close();
+    fakes.store(1).stall();
+    fakes.store(2).onGet = async () => ({ value: Buffer.from("v"), found: true });
+    const router = routerTo(fakes);
+    for (let i = 0; i < 3; i++) expect(meaning(await router.get(local, PATIENT_MS))).toEqual(SERVED);
+  });
+
+  test("F5: is never served by another cluster's server on the port of one of ours", async () => {
+    await using fakes = await FakeCluster.start(2);
+    fakes.store(0).clusterId = "another";
+    for (const store of fakes.stores) {
+      store.onGet = async () => ({ value: Buffer.from(store.clusterId), found: true });
+    }
+    const router = routerTo(fakes);
+    for (let i = 0; i < 4; i++) expect((await router.get(local, PATIENT_MS)).value?.toString()).toBe("fake");
+  });
+
+  test("that nobody serves is told in time", async () => {
+    await using fakes = await FakeCluster.start(1);
+    fakes.store(0).stall();
+    expect(meaning(await routerTo(fakes).get(local, BRIEF_MS))).toEqual(UNAVAILABLE);
+  });
+});
+
+describe("when the cluster's members change", () => {
+  test("a leader that none of the known servers is anymore is found through one that knows it", async () => {
+    await using fakes = await FakeCluster.start(3);
+    const { clusterId, members } = fakes.cluster;
+    fakes.store(1).configure(members, 7);
+    fakes.store(2).lead(3);
+    fakes.store(2).configure(members.slice(1), 8);
+    const router = new Routing();
+    router.setState({ kind: "running", cluster: { clusterId, members: members.slice(0, 2) } });
+    expect(meaning(await router.put(putOf(), PATIENT_MS))).toEqual(SERVED);
+    expect(fakes.store(2).puts).toHaveLength(1);
+    expect(router.clusters.link?.cluster.members).toEqual(members.slice(1));
+  });
+
+  test("M4: a call that is under way at a leader that was removed is answered by it, or by the next one", async () => {
+    await using fakes = await FakeCluster.start(2);
+    const { members } = fakes.cluster;
+    const [leader, next] = [fakes.store(0), fakes.store(1)];
+    leader.lead(1);
+    leader.configure(members, 1);
+    const router = routerTo(fakes);
+    await router.put(putOf(), PATIENT_MS);
+    const answer = Promise.withResolvers<{ success: boolean }>();
+    leader.onPut = () => answer.promise;
+    const slow = router.put(putOf(), PATIENT_MS);
+    await waitFor("the attempt", () => leader.puts.length === 2);
+    leader.configure(members.slice(1), 2);
+    await router.clusters.refresh();
+    expect(router.clusters.link?.client(0)).toBeNull();
+    const later = router.put(putOf(), PATIENT_MS);
+    answer.resolve({ success: true });
+    expect(meaning(await slow)).toEqual(SERVED);
+    next.lead(2);
+    expect(meaning(await later)).toEqual(SERVED);
+    expect([leader.puts.length, next.puts.length]).toEqual([2, 1]);
+  });
+});
+
 describe("outcomes", () => {
   test("C1: every attempt at one call has the same name, and no two calls have one", async () => {
     await using fakes = await FakeCluster.start(1);
@@ -219,7 +319,11 @@ describe("outcomes", () => {
         throw new TypeError("a bug");
       },
     };
-    const router = new Router({ addressOf: () => "", limits: broken, requestTimeoutMs: PATIENT_MS });
+    const router = new Router({
+      clusters: new CurrentCluster(),
+      limits: broken,
+      requestTimeoutMs: PATIENT_MS,
+    });
     await expect(router.put(putOf(), PATIENT_MS)).rejects.toThrow(TypeError);
     await expect(router.get(getOf(), PATIENT_MS)).rejects.toThrow(TypeError);
   });
@@ -267,7 +371,7 @@ describe("outcomes", () => {
 });
 
 describe("before a server is asked", () => {
-  const nowhere = routerOf(() => "127.0.0.1:1");
+  const nowhere = new Routing();
   const refused = { wrongLeader: false, isError: true, code: "INVALID_ARGUMENT" } as const;
 
   test.each([
@@ -286,7 +390,7 @@ describe("before a server is asked", () => {
   });
 
   test("without a cluster the answer comes at once", async () => {
-    const router = routerOf(() => "127.0.0.1:1");
+    const router = new Routing();
     router.setState({ kind: "none" });
     const expected = { wrongLeader: true, isError: true, code: "NO_CLUSTER" } as const;
     expect(meaning(await router.put(putOf(), null))).toEqual(expected);
@@ -294,14 +398,14 @@ describe("before a server is asked", () => {
   });
 
   test("I3: calls in flight are bounded, by number and by bytes", async () => {
-    const router = routerOf(() => "127.0.0.1:1");
+    const router = new Routing();
     const waiting = Array.from({ length: MAX_CALLS }, () => router.get(getOf(), null));
     expect((await router.get(getOf(), null)).code).toBe("OVERLOADED");
     router.setState({ kind: "none" });
     const codes = new Set((await Promise.all(waiting)).map(({ code }) => code));
     expect([...codes]).toEqual(["NO_CLUSTER"]);
 
-    const heavy = routerOf(() => "127.0.0.1:1");
+    const heavy = new Routing();
     const value = Buffer.alloc(1024, "v");
     const heavyPuts = Array.from({ length: 1023 }, () => heavy.put(putOf({ value }), null));
     expect((await heavy.put(putOf({ value }), null)).code).toBe("OVERLOADED");
@@ -323,7 +427,7 @@ describe("when the cluster is replaced", () => {
   test("calls that come while it is started wait for the new one", async () => {
     await using fakes = await FakeCluster.start(1);
     fakes.store(0).lead(1);
-    const router = routerOf(fakes.addressOf);
+    const router = new Routing();
     router.setState({ kind: "changing" });
     const reply = router.put(putOf(), PATIENT_MS);
     router.setState({ kind: "running", cluster: fakes.cluster });
@@ -331,7 +435,7 @@ describe("when the cluster is replaced", () => {
   });
 
   test("and are told in time when there is none", async () => {
-    const router = routerOf(() => "127.0.0.1:1");
+    const router = new Routing();
     expect(meaning(await router.put(putOf(), 300))).toEqual(UNAVAILABLE);
   });
 
@@ -341,14 +445,12 @@ describe("when the cluster is replaced", () => {
     old.store(0).lead(1);
     old.store(0).onPut = never;
     fresh.store(0).lead(1);
-    let current = old;
-    const router = routerOf((id) => current.addressOf(id));
+    const router = new Routing();
     router.setState({ kind: "running", cluster: old.cluster });
     const doubtful = router.put(putOf(), PATIENT_MS);
     await waitFor("the attempt", () => old.store(0).puts.length === 1);
     router.setState({ kind: "changing" });
     await old.store(0).close();
-    current = fresh;
     router.setState({ kind: "running", cluster: fresh.cluster });
     expect(meaning(await doubtful)).toEqual(UNKNOWN);
     expect(fresh.store(0).puts).toHaveLength(0);

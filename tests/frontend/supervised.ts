@@ -2,7 +2,9 @@ import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { ClusterState } from "../../src/frontend/cluster.ts";
+import { CurrentCluster } from "../../src/frontend/current-cluster.ts";
 import { FrontendLock } from "../../src/frontend/frontend-lock.ts";
+import { Membership } from "../../src/frontend/membership.ts";
 import { ProcessTable } from "../../src/frontend/process-table.ts";
 import { Supervisor, type SupervisorTimings } from "../../src/frontend/supervisor.ts";
 import { createLogger } from "../../src/observability/logger.ts";
@@ -21,13 +23,18 @@ export class Supervised implements AsyncDisposable {
   readonly processes: ProcessTable;
   /** What the supervisors told, in order. */
   readonly states: ClusterState[] = [];
+  readonly clusters: CurrentCluster;
+  readonly membership: Membership;
   #lock: FrontendLock | null = null;
+  #supervisor: Supervisor | null = null;
 
   private constructor(root: string, basePort: number) {
     this.root = root;
     this.stateDirectory = join(root, "raft_state");
     this.basePort = basePort;
     this.processes = new ProcessTable(this.stateDirectory);
+    this.clusters = new CurrentCluster({ onFollow: (cluster) => this.#supervisor?.follow(cluster) });
+    this.membership = new Membership(this.clusters);
   }
 
   static async create(): Promise<Supervised> {
@@ -47,7 +54,7 @@ export class Supervised implements AsyncDisposable {
     await this.#lock?.release();
     const fs = new OsFileSystem();
     this.#lock = new FrontendLock(fs, this.stateDirectory);
-    return new Supervisor({
+    const supervisor = new Supervisor({
       fs,
       stateDirectory: this.stateDirectory,
       lock: this.#lock,
@@ -58,10 +65,18 @@ export class Supervised implements AsyncDisposable {
       active: [0, 1, 2],
       command: FAKE_COMMAND,
       logger: createLogger("test"),
-      onState: (state) => this.states.push(state),
+      onState: (state) => this.clusters.setState(this.#noted(state)),
+      admit: (id, deadline) => this.membership.admit(id, deadline),
       // A busy machine may take long to start a process; a test that waits for a time to pass sets its own.
-      timings: { startRaftMs: 40_000, startServerMs: 40_000, ...timings },
+      timings: { startRaftMs: 40_000, startServerMs: 40_000, joinMs: 40_000, ...timings },
     });
+    this.#supervisor = supervisor;
+    return supervisor;
+  }
+
+  #noted(state: ClusterState): ClusterState {
+    this.states.push(state);
+    return state;
   }
 
   /** Lets servers serve that are held. */
@@ -92,6 +107,7 @@ export class Supervised implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.clusters.setState({ kind: "none" });
     await this.processes.endAll(0);
     await this.#lock?.release();
     await rm(this.root, { recursive: true, force: true });

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { defined } from "../../src/base/assert.ts";
 import { readClusterRecord, writeClusterRecord } from "../../src/frontend/cluster-record.ts";
 import { FrontendLock } from "../../src/frontend/frontend-lock.ts";
+import { initialConfiguration } from "../../src/raft/configuration.ts";
 import { INITIAL_HARD_STATE } from "../../src/raft/hard-state.ts";
 import { OsFileSystem } from "../../src/storage/os-file-system.ts";
 import { encodeStateFile } from "../../src/storage/state-file.ts";
@@ -21,7 +22,7 @@ describe("StartRaft", () => {
     const pids = await supervised.pids();
     expect([...pids.keys()]).toEqual([0, 1, 2]);
     const record = await readClusterRecord(new OsFileSystem(), supervised.stateDirectory);
-    expect(record).toMatchObject({ state: "started", servers: 3 });
+    expect(record).toMatchObject({ state: "started", members: initialConfiguration([0, 1, 2]) });
     expect(supervisor.cluster?.clusterId).toBe(record?.clusterId ?? "");
     expect(supervised.states.map(({ kind }) => kind)).toEqual(["changing", "running"]);
   });
@@ -90,7 +91,7 @@ describe("StartRaft", () => {
     }
     expect(await supervised.pid(0)).toBe(pid);
     expect(await supervised.files()).toEqual(files);
-    expect(supervisor.cluster?.servers).toBe(1);
+    expect(supervisor.cluster?.members).toHaveLength(1);
   });
 
   test("F2: a server that ends is quoted, and nothing that was started stays", async () => {
@@ -182,7 +183,11 @@ describe("StartServer", () => {
     const state = await readFile(join(supervised.stateDirectory, "server_1.json"), "utf8");
     process.kill(victim, "SIGKILL");
     // At once: the system may still list the process.
-    await Promise.all([supervisor.startServer(1), supervisor.startServer(1), supervisor.startServer(0)]);
+    await Promise.all([
+      supervisor.startServer(1, null),
+      supervisor.startServer(1, null),
+      supervisor.startServer(0, null),
+    ]);
     expect(await supervised.pid(1)).not.toBe(victim);
     expect(await supervised.pid(0)).toBe(survivor);
     expect(await readFile(join(supervised.stateDirectory, "server_1.json"), "utf8")).toBe(state);
@@ -195,8 +200,8 @@ describe("StartServer", () => {
     await supervisor.startRaft(2);
     const pids = [await supervised.pid(0), await supervised.pid(1)];
     process.kill(pids[1] ?? 0, "SIGSTOP");
-    await supervisor.startServer(0);
-    await supervisor.startServer(1);
+    await supervisor.startServer(0, null);
+    await supervisor.startServer(1, null);
     expect([await supervised.pid(0), await supervised.pid(1)]).toEqual(pids);
   });
 
@@ -206,23 +211,23 @@ describe("StartServer", () => {
     await supervisor.startRaft(2);
     await supervised.kill(1);
     await rm(join(supervised.stateDirectory, "server_1.json"));
-    await expect(supervisor.startServer(1)).rejects.toMatchObject({
+    await expect(supervisor.startServer(1, null)).rejects.toMatchObject({
       message: expect.stringMatching(/^server 1 ended with code 1: .*the server has no state$/),
     });
     expect([...(await supervised.pids()).keys()]).toEqual([0]);
   });
 
-  test("I2: an id outside the cluster, or no id at all, gets a clear error", async () => {
+  test("I2: no id, or one without a port, gets a clear error", async () => {
     await using supervised = await Supervised.create();
     const supervisor = await supervised.supervisor();
-    await expect(supervisor.startServer(0)).rejects.toMatchObject({ code: "noCluster" });
+    await expect(supervisor.startServer(0, null)).rejects.toMatchObject({ code: "noCluster" });
     await supervisor.startRaft(1);
-    await expect(supervisor.startServer(7)).rejects.toMatchObject({
-      code: "failedPrecondition",
-      message: "server 7 is not in the cluster (servers 0..0); adding servers is not supported yet",
+    await expect(supervisor.startServer(65_535, null)).rejects.toMatchObject({
+      code: "invalidArgument",
+      message: expect.stringMatching(/^port \d+ of server 65535 does not exist: change base_port$/),
     });
-    await expect(supervisor.startServer(-1)).rejects.toMatchObject({ code: "invalidArgument" });
-    await expect(supervisor.startServer(2 ** 60)).rejects.toMatchObject({ code: "invalidArgument" });
+    await expect(supervisor.startServer(-1, null)).rejects.toMatchObject({ code: "invalidArgument" });
+    await expect(supervisor.startServer(2 ** 60, null)).rejects.toMatchObject({ code: "invalidArgument" });
   });
 });
 
@@ -236,7 +241,7 @@ describe("another frontend before or after", () => {
     await later.adopt();
     expect(later.cluster).toEqual(earlier.cluster);
     expect([...(await supervised.pids()).keys()]).toEqual([0, 2]);
-    await later.startServer(1);
+    await later.startServer(1, null);
     expect((await supervised.pids()).size).toBe(3);
     await later.stopAll();
     expect((await supervised.pids()).size).toBe(0);
@@ -253,7 +258,8 @@ describe("another frontend before or after", () => {
     await later.adopt();
     expect(later.cluster).toEqual(earlier.cluster);
     const record = await readClusterRecord(new OsFileSystem(), supervised.stateDirectory);
-    expect(record).toEqual({ ...defined(earlier.cluster, "a cluster"), state: "started" });
+    const { clusterId } = defined(earlier.cluster, "a cluster");
+    expect(record).toEqual({ state: "started", clusterId, members: initialConfiguration([0, 1]) });
   });
 
   test("P7: without a record and with nobody there, the state files tell the whole cluster, and it is recorded", async () => {
@@ -267,7 +273,7 @@ describe("another frontend before or after", () => {
     await later.adopt();
     expect(later.cluster).toEqual(earlier.cluster);
     const record = await readClusterRecord(new OsFileSystem(), supervised.stateDirectory);
-    expect(record).toMatchObject({ state: "started", servers: 3 });
+    expect(record).toMatchObject({ state: "started", members: initialConfiguration([0, 1, 2]) });
   });
 
   test("P10: state files of different clusters are refused in one line, and only StartRaft erases them", async () => {
@@ -276,7 +282,7 @@ describe("another frontend before or after", () => {
     await (await supervised.supervisor()).stopAll();
     await supervised.processes.endAll(0);
     await rm(join(supervised.stateDirectory, "cluster.json"));
-    const identity = { clusterId: "other", serverId: 1, servers: [0, 1] };
+    const identity = { clusterId: "other", serverId: 1, members: initialConfiguration([0, 1]) };
     const file = encodeStateFile({
       identity,
       hardState: INITIAL_HARD_STATE,
@@ -291,14 +297,14 @@ describe("another frontend before or after", () => {
     expect(String(error)).toMatch(/different clusters: [^\n]+$/);
     expect(await supervised.files()).toEqual(files);
     await later.startRaft(1);
-    expect(later.cluster?.servers).toBe(1);
+    expect(later.cluster?.members).toHaveLength(1);
   });
 
   test("a start that was not finished is no cluster, whatever still runs", async () => {
     await using supervised = await Supervised.create();
     const earlier = await supervised.supervisor();
     await earlier.startRaft(1);
-    const record = { state: "starting", clusterId: "half", servers: 1 } as const;
+    const record = { state: "starting", clusterId: "half", members: initialConfiguration([0]) } as const;
     await writeClusterRecord(new OsFileSystem(), supervised.stateDirectory, record);
     const later = await supervised.supervisor();
     await later.adopt();
@@ -331,6 +337,8 @@ describe("another frontend before or after", () => {
     await supervisor.stopAll();
     expect(await start).toMatchObject({ message: "the frontend is stopping" });
     expect((await supervised.pids()).size).toBe(0);
-    await expect(supervisor.startServer(0)).rejects.toMatchObject({ message: "the frontend is stopping" });
+    await expect(supervisor.startServer(0, null)).rejects.toMatchObject({
+      message: "the frontend is stopping",
+    });
   });
 });

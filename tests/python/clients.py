@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import grpc
+from google.protobuf.message import Message
 
 messages, services = grpc.protos_and_services("contract.proto")
 
@@ -110,9 +111,15 @@ class FrontEndClient:
         pair = messages.KeyValue(key=key, value=value, clientId=client, requestId=request)
         return self._reply(self._stub.Put, pair, timeout_s)
 
-    def get(self, key: str, timeout_s: float = CALL_TIMEOUT_S) -> Reply:
-        """Reads."""
-        return self._reply(self._stub.Get, messages.GetKey(key=key), timeout_s)
+    def get(self, key: str, timeout_s: float = CALL_TIMEOUT_S, consistency: int = 0) -> Reply:
+        """Reads; consistency 0: as the original contract has it."""
+        message = _with_consistency(messages.GetKey(key=key), consistency)
+        return self._extension("Get", message, timeout_s)
+
+    def remove_member(self, server: int, timeout_s: float = CALL_TIMEOUT_S) -> Reply:
+        """Asks for a server to be taken out of the cluster."""
+        argument = messages.IntegerArg(arg=server).SerializeToString()
+        return self._extension("RemoveMember", argument, timeout_s)
 
     def acknowledges(self, key: str, value: str, timeout_s: float = CALL_TIMEOUT_S) -> bool:
         """Writes and says whether the write was acknowledged; False: its outcome is unknown."""
@@ -124,6 +131,13 @@ class FrontEndClient:
     def close(self) -> None:
         """Ends the connection."""
         self._channel.close()
+
+    def _extension(self, name: str, argument: bytes, timeout_s: float) -> Reply:
+        """What the original contract cannot say: any message, to any RPC that answers with a Reply."""
+        method = self._channel.unary_unary(
+            f"/raft.FrontEnd/{name}", response_deserializer=messages.Reply.FromString
+        )
+        return self._reply(method, argument, timeout_s)
 
     @staticmethod
     def _reply(method: grpc.UnaryUnaryMultiCallable, argument: object, timeout_s: float) -> Reply:
@@ -156,9 +170,13 @@ class ServerClient:
             return None
         return State(answer.term, answer.isLeader, answer.commitIndex, answer.lastApplied)
 
-    def get(self, key: str, timeout_s: float = CALL_TIMEOUT_S) -> str:
-        """Reads what this server has applied."""
-        answer = self._stub.Get(messages.StringArg(arg=key), timeout=timeout_s, wait_for_ready=True)
+    def get(self, key: str, timeout_s: float = CALL_TIMEOUT_S, consistency: int = 0) -> str:
+        """Reads; consistency 0, as the original contract has it: what this server has applied."""
+        method = self._channel.unary_unary(
+            "/raft.KeyValueStore/Get", response_deserializer=messages.KeyValue.FromString
+        )
+        message = _with_consistency(messages.StringArg(arg=key), consistency)
+        answer = method(message, timeout=timeout_s, wait_for_ready=True)
         assert answer.key == key, f"asked for {key!r}, answered {answer.key!r}"
         return str(answer.value)
 
@@ -212,6 +230,13 @@ class ServerClient:
     def close(self) -> None:
         """Ends the connection."""
         self._channel.close()
+
+
+def _with_consistency(message: Message, consistency: int) -> bytes:
+    """The message with field 16, `consistency`, of which the original contract knows nothing."""
+    tag = bytes([16 << 3 & 0x7F | 0x80, 16 << 3 >> 7])
+    field = tag + bytes([consistency]) if consistency else b""
+    return bytes(message.SerializeToString()) + field
 
 
 def send_raw(address: str, method: str, message: bytes) -> bytes:

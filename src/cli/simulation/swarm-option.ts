@@ -19,6 +19,7 @@ const LATENCY = { latencyMinUs: microseconds, latencyMaxUs: microseconds };
 
 const SWARM = z.strictObject({
   servers: atLeastOne(15),
+  spares: z.int().min(0).max(15),
   clients: z.int().min(0).max(100),
   keys: atLeastOne(1000),
   thinkTimeUs: microseconds,
@@ -42,9 +43,12 @@ const SWARM = z.strictObject({
     keepEntries: z.int().min(0).max(1_000_000),
     maxChunkBytes: atLeastOne(1_000_000),
   }),
+  frontends: atLeastOne(100),
+  frontendRestart: probability,
+  memory: z.strictObject({ window: atLeastOne(65_536), sessions: atLeastOne(65_536) }),
 }) satisfies z.ZodType<Swarm>;
 
-const GROUPS = ["network", "disk", "snapshot"] as const;
+const GROUPS = ["network", "disk", "snapshot", "memory"] as const;
 
 /** The swarm that `text` makes of what `seed` draws. Throws UsageError. */
 export function parseSwarm(seed: number, text: string): Swarm {
