@@ -7,12 +7,15 @@
  *   the leader's disk is full                                                others with room take over, else it
  *                                                                            leads on and serves reads (P6)
  *   all disks are full, and the leader is killed or not                      some leader serves reads (P6)
+ *   leadership is handed over, a server removed and added again              see membership-acts.ts
  *   the leader is killed                                                     there is soon another (E10)
  *   a snapshot is taken on demand                                            the log is as short as it should be
  */
+import { RaftKvError } from "../base/errors.ts";
+import { votersOf } from "../raft/configuration.ts";
 import { majority } from "../raft/quorum.ts";
-import { CONVERGENCE_US, type Calm, type CalmParts } from "./calm.ts";
-import { READ_MARK_KEY } from "./read-mark.ts";
+import { CONVERGENCE_US, type Calm, type CalmParts, type RunningServer } from "./calm.ts";
+import { MembershipActs } from "./membership-acts.ts";
 import type { SimServer } from "./sim-server.ts";
 import { require } from "./violation.ts";
 
@@ -52,6 +55,7 @@ export class Acts {
     this.#leaveFollowerBehind();
     this.#fillLeadersDisk();
     this.#fillAllDisks();
+    new MembershipActs(this.#calm).play();
     this.#killLeader();
     this.#checkBoundedLogs();
   }
@@ -60,7 +64,7 @@ export class Acts {
     return [
       {
         what: "is cut off",
-        leave: (follower) => this.#isolate(follower),
+        leave: (follower) => this.#calm.isolate(follower),
         comeBack: () => this.#parts.network.heal(),
         mayStand: true,
       },
@@ -82,20 +86,12 @@ export class Acts {
     ];
   }
 
-  /** The leader and some follower, if the others are a majority without one of them; null: they are not. */
-  #actors(): { readonly leader: SimServer; readonly follower: SimServer } | null {
-    const living = this.#parts.servers.filter(({ node }) => node !== null);
-    const leader = living.find(({ node }) => node?.status().role === "leader");
-    const [follower] = this.#parts.random.shuffle(living.filter((server) => server !== leader));
-    const enough = living.length - 1 >= majority(this.#parts.swarm.servers);
-    return leader === undefined || follower === undefined || !enough ? null : { leader, follower };
-  }
-
   /** A follower goes away and comes back; the leader does not change. */
   #act({ what, leave, comeBack, mayStand }: Act): void {
-    const actors = this.#actors();
+    const { actors } = this.#calm;
     if (actors === null) return;
-    const { leader, follower } = actors;
+    const { server: leader } = actors.leader;
+    const { server: follower } = actors.follower;
     const term = leader.node?.status().currentTerm;
     this.#parts.onEvent(`server ${follower.id}`, what);
     leave(follower, leader);
@@ -117,15 +113,16 @@ export class Acts {
    * clients go on, and all that time it hears the leader, which stays (S6).
    */
   #leaveFollowerBehind(): void {
-    const actors = this.#actors();
+    const { actors } = this.#calm;
     if (actors === null || this.#parts.swarm.snapshot.everyEntries === 0 || this.#parts.clients.length === 0)
       return;
-    const { leader, follower } = actors;
+    const { server: leader } = actors.leader;
+    const { server: follower } = actors.follower;
     const term = leader.node?.status().currentTerm;
     const { installs } = follower;
     const end = follower.node?.status().lastLogIndex ?? 0;
     this.#parts.onEvent(`server ${follower.id}`, "is left behind");
-    this.#isolate(follower);
+    this.#calm.isolate(follower);
     for (const client of this.#parts.clients) client.resume(THINK_TIME_US);
     const compacted = this.#parts.runUntil(
       COMPACTION_US,
@@ -161,23 +158,22 @@ export class Acts {
 
   /** P6: nobody waits for a leader that cannot write while others can; and if none can, it still serves reads. */
   #fillLeadersDisk(): void {
-    const living = this.#parts.servers.filter(({ node }) => node !== null);
-    const leader = living.find(({ node }) => node?.status().role === "leader");
+    const leader = this.#calm.leader?.server;
     if (leader === undefined || this.#parts.clients.length === 0) return;
-    const others = living.filter((server) => server !== leader);
+    const others = this.#calm.voters.filter(({ server }) => server !== leader);
     const { life } = leader;
     this.#parts.onEvent(`server ${leader.id}`, "leads with a full disk");
     leader.disk.fill(0);
     for (const client of this.#parts.clients) client.resume(THINK_TIME_US);
-    if (others.length >= majority(this.#parts.swarm.servers)) {
-      const tookOver = (): boolean => others.some(({ node }) => node?.leaderRead("k1").kind === "value");
+    if (others.length >= majority(votersOf(this.#calm.configuration).length)) {
+      const tookOver = (): boolean => others.some(leadsForSure);
       require("Disk full", this.#parts.runUntil(CONVERGENCE_US, tookOver), () => {
         return `server ${leader.id} leads on with a full disk, though others have room: ${this.#calm.describe()}`;
       });
     } else {
       this.#parts.runUntil(ACT_US, () => false);
-      const servesReads = leader.node?.leaderRead("k1").kind === "value";
-      require("Disk full", servesReads, () => {
+      const read = this.#calm.outcome(leader.node?.read());
+      require("Disk full", read?.kind === "ready", () => {
         return `server ${leader.id} serves no reads, for its disk is full: ${this.#calm.describe()}`;
       });
     }
@@ -189,20 +185,20 @@ export class Acts {
 
   /** P6: where no disk has room there still is a leader that serves reads, also after the one that was is gone. */
   #fillAllDisks(): void {
-    const { random, clients, servers, runUntil, onEvent } = this.#parts;
-    const living = servers.filter(({ node }) => node !== null);
-    const leader = living.find(({ node }) => node?.status().role === "leader");
+    const { random, clients, runUntil, onEvent } = this.#parts;
+    const leader = this.#calm.leader?.server;
     if (leader === undefined || clients.length === 0) return;
+    const { voters, members } = this.#calm;
     onEvent("cluster", "has no room on any disk");
-    for (const { disk } of living) disk.fill(random.int(0, MAX_ROOM_BYTES));
+    for (const { server } of members) server.disk.fill(random.int(0, MAX_ROOM_BYTES));
     for (const client of clients) client.resume(THINK_TIME_US);
     runUntil(ACT_US, () => false);
-    const others = living.filter((server) => server !== leader);
-    const dies = others.length >= majority(this.#parts.swarm.servers) && random.chance(0.5);
+    const others = voters.filter(({ server }) => server !== leader);
+    const enough = others.length >= majority(votersOf(this.#calm.configuration).length);
+    const dies = enough && random.chance(0.5);
     if (dies) leader.kill();
     // Who needs a snapshot needs room for it, and cannot be counted on before.
-    const hold = (): boolean =>
-      living.some(({ node }) => node?.leaderRead("k1").kind === "value") || this.#someNeedSnapshot();
+    const hold = (): boolean => this.#calm.voters.some(leadsForSure) || this.#someNeedSnapshot();
     require("Disk full", runUntil(CONVERGENCE_US, hold), () => {
       return `no leader serves reads, all disks being full: ${this.#calm.describe()}`;
     });
@@ -211,14 +207,14 @@ export class Acts {
     require("Disk full", runUntil(CONVERGENCE_US, hold), () => {
       return `no leader goes on serving reads, all disks being full: ${this.#calm.describe()}`;
     });
-    for (const { disk } of living) disk.makeRoom();
+    for (const { server } of members) server.disk.makeRoom();
     for (const client of clients) client.stop();
     this.#calm.converge("after there was room on all disks");
   }
 
   /** Whether the entry that some server lacks first is gone from the log of another. */
   #someNeedSnapshot(): boolean {
-    const states = this.#parts.servers.flatMap(({ node }) => (node === null ? [] : [node.status()]));
+    const states = this.#calm.members.map(({ node }) => node.status());
     const lacking = Math.min(...states.map(({ lastLogIndex }) => lastLogIndex + 1));
     return states.some(({ firstLogIndex }) => firstLogIndex > lacking);
   }
@@ -229,12 +225,12 @@ export class Acts {
    */
   #checkBoundedLogs(): void {
     const { everyEntries, keepEntries } = this.#parts.swarm.snapshot;
-    const living = this.#parts.servers.filter(({ node }) => node !== null);
-    const leader = living.find(({ node }) => node?.status().role === "leader");
-    if (everyEntries === 0 || leader === undefined) return;
+    const { leader } = this.#calm;
+    if (everyEntries === 0 || leader === null) return;
+    const { members } = this.#calm;
     const tooLong = (): readonly string[] =>
-      living.flatMap(({ id, node }) => {
-        const { firstLogIndex = 0, lastLogIndex = 0 } = node?.status() ?? {};
+      members.flatMap(({ server: { id }, node }) => {
+        const { firstLogIndex, lastLogIndex } = node.status();
         const most = Math.max(everyEntries, this.#parts.swarm.keys + 1) + keepEntries;
         return lastLogIndex - firstLogIndex + 1 > most
           ? [`server ${id}: ${firstLogIndex} to ${lastLogIndex}`]
@@ -243,11 +239,15 @@ export class Acts {
     let bounded = false;
     for (let round = 0; round < SNAPSHOT_ROUNDS && !bounded; round += 1) {
       // One more entry, so that there is something to take a snapshot of.
-      void leader.node?.put({ kind: "put", key: READ_MARK_KEY, value: "end", request: null, routed: null });
+      const value = `end-${round}`;
+      void leader.node.put({ kind: "put", key: "end", value, request: null, routed: null });
       this.#parts.runUntil(ACT_US, () => false);
       this.#calm.converge("after one more entry");
-      for (const { node } of living) {
-        node?.takeSnapshot().catch((error: unknown) => this.#parts.onFailure(error));
+      for (const { node } of members) {
+        node.takeSnapshot().catch((error: unknown) => {
+          // Not sure to lead, it takes none for others to rely on.
+          if (!(error instanceof RaftKvError)) this.#parts.onFailure(error);
+        });
       }
       bounded = this.#parts.runUntil(ACT_US, () => tooLong().length === 0);
     }
@@ -261,26 +261,26 @@ export class Acts {
    * now, so that no jitter parts those who stand at the same time: only their timers can (E10).
    */
   #killLeader(): void {
-    const living = this.#parts.servers.filter(({ node }) => node !== null);
-    const leader = living.find(({ node }) => node?.status().role === "leader");
-    if (leader === undefined || living.length - 1 < majority(this.#parts.swarm.servers)) return;
+    const { actors } = this.#calm;
+    if (actors === null) return;
+    const { server: leader } = actors.leader;
+    const others = this.#calm.voters.filter(({ server }) => server !== leader);
     const { network, disk } = this.#parts.swarm;
     this.#parts.network.trouble = { ...this.#parts.network.trouble, latencyMaxUs: network.latencyMinUs };
     for (const each of this.#parts.servers) {
       each.disk.trouble = { ...each.disk.trouble, latencyMaxUs: disk.latencyMinUs };
     }
     leader.kill();
-    const elected = (): boolean => living.some(({ node }) => node?.status().role === "leader");
+    const elected = (): boolean => others.some(({ node }) => node.status().role === "leader");
     require("Convergence", this.#parts.runUntil(CONVERGENCE_US, elected), () =>
       `no leader ${CONVERGENCE_US / 1e6} s after server ${leader.id} was killed: ${this.#calm.describe()}`);
     leader.start();
     this.#calm.converge(`after server ${leader.id} was killed`);
   }
+}
 
-  #isolate(server: SimServer): void {
-    for (const other of this.#parts.servers) {
-      this.#parts.network.cut(server.id, other.id);
-      this.#parts.network.cut(other.id, server.id);
-    }
-  }
+/** It leads, and knows all that was committed before. */
+function leadsForSure({ node }: RunningServer): boolean {
+  const { noopIndex } = node.status();
+  return noopIndex !== null && node.appliedIndex >= noopIndex;
 }

@@ -27,11 +27,17 @@ export class DurableModel {
   #installing: LogIndex | null = null;
   /** "index/term" of every entry that ever was durable, also of those truncated since. */
   readonly #wereDurable = new Set<string>();
-  #hardState: HardState = INITIAL_HARD_STATE;
+  #hardState: HardState;
   /** What was last on its way, and may have arrived although nobody said so. */
-  #underway: HardState = INITIAL_HARD_STATE;
+  #underway: HardState;
   /** Of disks that were lost, until the server has caught up. */
   #former: readonly Former[] = [];
+
+  /** `hardState` of a server that has just been created; absent: one that has never taken part in anything. */
+  constructor(hardState = INITIAL_HARD_STATE) {
+    this.#hardState = hardState;
+    this.#underway = hardState;
+  }
 
   get hardState(): HardState {
     return this.#hardState;
@@ -170,6 +176,9 @@ function holds({ terms, snapshotIndex }: Former, index: LogIndex, term: Term): b
 
 function isSame(a: HardState, b: HardState): boolean {
   return (
-    a.currentTerm === b.currentTerm && a.votedFor === b.votedFor && a.abstainsThrough === b.abstainsThrough
+    a.currentTerm === b.currentTerm &&
+    a.votedFor === b.votedFor &&
+    a.abstainsThrough === b.abstainsThrough &&
+    (a.abstainsTo ?? 0) === (b.abstainsTo ?? 0)
   );
 }

@@ -4,8 +4,8 @@ import type { FaultKind } from "./swarm.ts";
 export class FaultCounter {
   readonly #counts = new Map<FaultKind, number>();
 
-  count(kind: FaultKind): void {
-    this.#counts.set(kind, this.of(kind) + 1);
+  count(kind: FaultKind, times = 1): void {
+    this.#counts.set(kind, this.of(kind) + times);
   }
 
   of(kind: FaultKind): number {

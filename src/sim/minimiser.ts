@@ -6,7 +6,7 @@
  * Another swarm makes another run of the same seed, in which a rare coincidence need not come again; so a
  * few neighbouring seeds are tried as well.
  */
-import type { DiskFaults, NetworkFaults, Swarm } from "./swarm.ts";
+import { LARGE_WINDOW, MANY_SESSIONS, type DiskFaults, type NetworkFaults, type Swarm } from "./swarm.ts";
 import type { Property } from "./violation.ts";
 
 /** A run that failed. */
@@ -85,12 +85,16 @@ const REDUCTIONS: readonly Reduction[] = [
   (swarm) => withEach(swarm, "stormUs", shorter(swarm.stormUs)),
   (swarm) => withEach(swarm, "strikes", fewerStrikes(swarm)),
   (swarm) => withEach(swarm, "servers", lower(swarm.servers)),
+  (swarm) => withEach(swarm, "spares", swarm.spares === 0 ? [] : [0, ...lower(swarm.spares)]),
   (swarm) => withEach(swarm, "clients", lower(swarm.clients)),
   (swarm) => withEach(swarm, "keys", lower(swarm.keys)),
   (swarm) => withEach(swarm, "clockSkew", without(swarm.clockSkew)),
   ({ network, ...rest }) => plainer(network).map((network) => Object.assign({ network }, rest)),
   ({ disk, ...rest }) => plainer(disk).map((disk) => Object.assign({ disk }, rest)),
   (swarm) => withEach(swarm, "snapshot", plainerSnapshots(swarm)),
+  (swarm) => withEach(swarm, "memory", plainerMemory(swarm)),
+  (swarm) => withEach(swarm, "frontendRestart", without(swarm.frontendRestart)),
+  (swarm) => withEach(swarm, "frontends", lower(swarm.frontends)),
   (swarm) => withEach(swarm, "maxBatchEntries", lower(swarm.maxBatchEntries)),
   (swarm) => withEach(swarm, "maxInflight", lower(swarm.maxInflight)),
 ];
@@ -145,4 +149,11 @@ function plainerSnapshots({ snapshot }: Swarm): readonly Swarm["snapshot"][] {
     ...(keepEntries === 0 ? [] : [{ ...snapshot, keepEntries: 0 }]),
     ...(maxChunkBytes >= PLAIN_CHUNK_BYTES ? [] : [{ ...snapshot, maxChunkBytes: PLAIN_CHUNK_BYTES }]),
   ];
+}
+
+/** As much as there can be. */
+function plainerMemory({ memory }: Swarm): readonly Swarm["memory"][] {
+  const window = memory.window < LARGE_WINDOW ? [{ ...memory, window: LARGE_WINDOW }] : [];
+  const sessions = memory.sessions < MANY_SESSIONS ? [{ ...memory, sessions: MANY_SESSIONS }] : [];
+  return [...window, ...sessions];
 }

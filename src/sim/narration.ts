@@ -12,6 +12,10 @@ const MESSAGE_KINDS: readonly string[] = [
   "appendEntriesReply",
   "snapshotChunk",
   "snapshotChunkReply",
+  "timeoutNow",
+  "timeoutNowReply",
+  "readIndex",
+  "readIndexReply",
 ] satisfies readonly Message["kind"][];
 
 /** "appendEntries 2->0 arrives": how the network tells of a message. */
@@ -78,6 +82,14 @@ function describeMessage(message: Message): string {
       const { term, nextOffset, installed } = message;
       return installed ? `has the snapshot, term ${term}` : `wants byte ${nextOffset}, term ${term}`;
     }
+    case "timeoutNow":
+      return `asks to take over, term ${message.term}`;
+    case "timeoutNowReply":
+      return `${message.success ? "takes over" : "does not take over"}, term ${message.term}`;
+    case "readIndex":
+      return "asks for a read index";
+    case "readIndexReply":
+      return message.readIndex === null ? "knows no read index" : `says: read at ${message.readIndex}`;
   }
 }
 

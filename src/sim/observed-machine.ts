@@ -2,6 +2,7 @@ import type { Command } from "../kv/command.ts";
 import type { KvState } from "../kv/kv-state.ts";
 import { KvStateMachine, type PutResult } from "../kv/state-machine.ts";
 import type { LogIndex, ServerId } from "../raft/entry.ts";
+import type { MachineSizes } from "./reference-machine.ts";
 import type { Safety } from "./safety.ts";
 import { require } from "./violation.ts";
 
@@ -10,8 +11,8 @@ export class ObservedMachine extends KvStateMachine {
   readonly #id: ServerId;
   readonly #safety: Safety;
 
-  constructor(id: ServerId, safety: Safety) {
-    super();
+  constructor(id: ServerId, safety: Safety, { window, sessions }: MachineSizes) {
+    super(window, sessions);
     this.#id = id;
     this.#safety = safety;
   }

@@ -1,8 +1,9 @@
 import { KvStateLoader } from "../kv/kv-state-loader.ts";
 import { KvStateMachine } from "../kv/state-machine.ts";
+import type { Configuration } from "../raft/configuration.ts";
 import type { ServerId } from "../raft/entry.ts";
 import type { SnapshotPosition } from "../raft/snapshot-position.ts";
-import type { SnapshotWriter, Store } from "../storage/store.ts";
+import type { SnapshotReceipt, SnapshotWriter, Store } from "../storage/store.ts";
 import type { Checked, Safety } from "./safety.ts";
 import { require } from "./violation.ts";
 
@@ -35,14 +36,18 @@ export function observeStore(store: Store, { id, safety, node, onPersisted }: St
       safety.durable(id).finished(persist);
       onPersisted();
     },
-    prepareSnapshot: async (position) => {
-      const writer = await store.prepareSnapshot(position);
+    prepareSnapshot: async (position, configuration) => {
+      safety.snapshotOf(id, position, configuration);
+      const writer = await store.prepareSnapshot(position, configuration);
       snapshots += 1;
       return snapshots % CHECKED_SNAPSHOTS === 1
         ? observeWriter(writer, (sections) => safety.snapshot(id, position, digestOf(position, sections)))
         : writer;
     },
-    receiveSnapshot: (info) => store.receiveSnapshot(info),
+    receiveSnapshot: async (info) =>
+      observeReceipt(await store.receiveSnapshot(info), (configuration) =>
+        safety.snapshotOf(id, info.position, configuration),
+      ),
     openSnapshot: () => store.openSnapshot(),
     close: () => store.close(),
   };
@@ -64,6 +69,26 @@ function observeWriter(
       await writer.finish();
     },
     abandon: () => writer.abandon(),
+  };
+}
+
+/** `onFinish` is told who belongs to the cluster, as the snapshot says. */
+function observeReceipt(
+  receipt: SnapshotReceipt,
+  onFinish: (configuration: Configuration) => void,
+): SnapshotReceipt {
+  return {
+    info: receipt.info,
+    get size() {
+      return receipt.size;
+    },
+    append: (data) => receipt.append(data),
+    finish: async () => {
+      const content = await receipt.finish();
+      onFinish(content.configuration);
+      return content;
+    },
+    abandon: () => receipt.abandon(),
   };
 }
 

@@ -2,14 +2,27 @@ import type { Command } from "../kv/command.ts";
 import { KvStateMachine } from "../kv/state-machine.ts";
 import type { LogIndex } from "../raft/entry.ts";
 
+/** What bounds the memory of a state machine, the same on every server. */
+export interface MachineSizes {
+  /** How many requests are remembered, and how many calls. */
+  readonly window: number;
+  /** How many frontends' sessions are kept. */
+  readonly sessions: number;
+}
+
 /**
  * The state that the log leads to, entry by entry, whoever comes to each of them first. It remembers the
  * digest of every state, so that a snapshot of any moment can be compared.
  */
 export class ReferenceMachine {
-  readonly #machine = new KvStateMachine();
+  readonly #machine: KvStateMachine;
   /** By index. */
-  readonly #digests: string[] = [this.#machine.digest()];
+  readonly #digests: string[];
+
+  constructor({ window, sessions }: MachineSizes) {
+    this.#machine = new KvStateMachine(window, sessions);
+    this.#digests = [this.#machine.digest()];
+  }
 
   /** Some server has applied this entry. */
   apply(index: LogIndex, command: Command): void {

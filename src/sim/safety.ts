@@ -7,26 +7,27 @@ import type { Command, PutCommand } from "../kv/command.ts";
 import type { PutResult } from "../kv/state-machine.ts";
 import type { PeerReply, PeerRequest } from "../node/peer-message.ts";
 import type { Persist } from "../raft/batch.ts";
+import { isSameConfiguration, type Configuration } from "../raft/configuration.ts";
 import type { Entry, LogIndex, ServerId, Term } from "../raft/entry.ts";
 import type { HardState } from "../raft/hard-state.ts";
 import { stateViolations, stepViolations, type TermAt } from "../raft/invariants.ts";
-import { majority } from "../raft/quorum.ts";
+import { hasMajority } from "../raft/quorum.ts";
+import type { TimeoutNow } from "../raft/message.ts";
 import type { RaftStatus } from "../raft/raft.ts";
 import type { SnapshotPosition } from "../raft/snapshot-position.ts";
 import type { Recovered } from "../storage/store.ts";
 import { DurableModel } from "./durable-model.ts";
-import { READ_MARK_KEY } from "./read-mark.ts";
-import { ReferenceMachine } from "./reference-machine.ts";
+import { ExpectedResults } from "./expected-results.ts";
+import { KnownConfigurations, type ReadableLog } from "./known-configurations.ts";
+import { MembershipSafety } from "./membership-safety.ts";
+import { ReferenceMachine, type MachineSizes } from "./reference-machine.ts";
 import type { Swarm } from "./swarm.ts";
 import { require, Violation } from "./violation.ts";
+import { VoteSafety } from "./vote-safety.ts";
 
 /** What may be asked of a server that is checked. */
-export interface Checked {
+export interface Checked extends ReadableLog {
   status(): RaftStatus;
-  /** From firstLogIndex to lastLogIndex. */
-  entryAt(index: LogIndex): Entry<Command>;
-  /** null: below the log, or past its end. */
-  termAt(index: LogIndex): Term | null;
 }
 
 /** What of a swarm bounds messages. */
@@ -37,14 +38,20 @@ interface Applied {
   readonly result: PutResult["kind"];
 }
 
+export interface SafetyOptions {
+  /** Who the cluster is created with. */
+  readonly founders: Configuration;
+  readonly machine: MachineSizes;
+}
+
 export class Safety {
-  readonly #servers: number;
+  /** Who belongs to the cluster, as the logs tell. */
+  readonly configurations: KnownConfigurations;
+  readonly #membership: MembershipSafety;
+  readonly votes: VoteSafety;
   readonly #durable = new Map<ServerId, DurableModel>();
   readonly #before = new Map<ServerId, RaftStatus>();
   readonly #leaders = new Map<Term, ServerId>();
-  /** How much had been committed in earlier terms when the leader of a term was elected. */
-  readonly #committedBefore = new Map<Term, LogIndex>();
-  readonly #votes = new Map<string, ServerId>();
   /** By index and term: what stands there, and the term before it. */
   readonly #entries = new Map<string, { readonly entry: Entry<Command>; readonly previousTerm: Term }>();
   /** By index - 1. */
@@ -52,14 +59,19 @@ export class Safety {
   /** In which term each of them was committed; whoever sees it first is the leader that did it. Never falls. */
   readonly #committedIn: Term[] = [];
   readonly #applied: (Applied | null)[] = [];
-  readonly #reference = new ReferenceMachine();
-  readonly #names = new Set<string>();
-  /** Who has caught up since its disk was lost, but for making that durable. */
-  readonly #votingAgain = new Set<ServerId>();
-  readonly #values = new Set<string>();
+  readonly #reference: ReferenceMachine;
+  readonly #expected: ExpectedResults;
+  /** Where in the log each value was first written. */
+  readonly #values = new Map<string, LogIndex>();
+  /** Every write that a client has been told of stands here or before. */
+  #acknowledged: LogIndex = 0;
 
-  constructor(servers: number) {
-    this.#servers = servers;
+  constructor({ founders, machine }: SafetyOptions) {
+    this.configurations = new KnownConfigurations(founders);
+    this.#membership = new MembershipSafety(this.configurations, (id) => this.durable(id));
+    this.votes = new VoteSafety((id) => this.durable(id), this.#committed);
+    this.#reference = new ReferenceMachine(machine);
+    this.#expected = new ExpectedResults(machine);
   }
 
   get committed(): number {
@@ -75,25 +87,33 @@ export class Safety {
   /** `damaged`: somebody has been at the files of `id`. */
   recovered(id: ServerId, recovered: Recovered, damaged: boolean): void {
     this.#before.delete(id);
-    this.#votingAgain.delete(id);
+    this.votes.started(id);
     this.durable(id).recovered(recovered, damaged);
-    const position = recovered.snapshot?.info.position;
-    if (position !== undefined) this.#checkPosition(id, position);
+    this.configurations.starts(id, recovered.identity.members);
+    const { snapshot } = recovered;
+    if (snapshot === null) return;
+    this.#checkPosition(id, snapshot.info.position);
+    this.#checkConfiguration(id, snapshot.info.position, snapshot.configuration);
   }
 
   /** The disk of `id` is lost, and its files are made anew. */
   madeAnew(id: ServerId, hardState: HardState): void {
+    this.configurations.forget(id);
     this.durable(id).madeAnew(hardState);
   }
 
-  /** `id`, made anew, says that it has caught up. */
-  votesAgain(id: ServerId): void {
-    this.#votingAgain.add(id);
+  /**
+   * `id`, which belongs to no configuration that counts, has lost its files, and begins as a new server. Up to
+   * `committed` everything was committed by then.
+   */
+  begunAnew(id: ServerId, hardState: HardState, committed: LogIndex): void {
+    this.configurations.forget(id);
+    this.votes.begunAnew(id, committed);
+    this.#durable.set(id, new DurableModel(hardState));
   }
 
   /** `id` has written a snapshot of its own state. */
   snapshot(id: ServerId, position: SnapshotPosition, digest: string): void {
-    this.#checkPosition(id, position);
     this.state(id, position.index, digest);
   }
 
@@ -102,6 +122,19 @@ export class Safety {
     const expected = this.#reference.digestAt(index);
     require("State Machine Safety", digest === expected, () => {
       return `server ${id}: snapshot ${index} is not the state after entry ${index}`;
+    });
+  }
+
+  /** `id` begins to write, or to take over, a snapshot of that position that says who belongs to the cluster. */
+  snapshotOf(id: ServerId, position: SnapshotPosition, configuration: Configuration): void {
+    this.#checkPosition(id, position);
+    this.#checkConfiguration(id, position, configuration);
+  }
+
+  #checkConfiguration(id: ServerId, { index }: SnapshotPosition, configuration: Configuration): void {
+    const expected = this.configurations.committedAt(index);
+    require("Membership", isSameConfiguration(configuration, expected), () => {
+      return `server ${id}: the members in snapshot ${index} are ${JSON.stringify(configuration)}, not ${JSON.stringify(expected)}`;
     });
   }
 
@@ -114,29 +147,11 @@ export class Safety {
 
   /** A group goes to the disk of `id`; `previousTerm` is the term in front of what it appends. */
   persisting(id: ServerId, persist: Persist<Command>, checked: Checked): void {
-    this.#checkAbstention(id, persist);
+    this.votes.persisting(id, persist.hardState);
     this.durable(id).started(persist);
     for (const write of persist.writes) {
       if (write.kind === "append") for (const entry of write.entries) this.#checkLogMatching(entry, checked);
     }
-  }
-
-  /** P9: a server that has lost its disk votes again only when it has all that its former self may have promised. */
-  #checkAbstention(id: ServerId, { hardState }: Persist<Command>): void {
-    const model = this.durable(id);
-    const { abstainsThrough } = model.hardState;
-    if (abstainsThrough === 0 || hardState === null) return;
-    require("Abstention", hardState.abstainsThrough === 0 ||
-      hardState.abstainsThrough === abstainsThrough, () => {
-      return `server ${id} abstained through term ${abstainsThrough}, now through ${hardState.abstainsThrough}`;
-    });
-    if (hardState.abstainsThrough > 0) return;
-    const caughtUp = this.#committed.some(
-      ({ index, term }) => term > abstainsThrough && model.holds(index, term),
-    );
-    require("Abstention", caughtUp, () => {
-      return `server ${id} votes again without a committed entry of a term after ${abstainsThrough}`;
-    });
   }
 
   /** Log Matching, by induction: an entry is known by index and term, and so is the one before it. */
@@ -160,8 +175,7 @@ export class Safety {
   sending(id: ServerId, request: PeerRequest, { maxBatchEntries, snapshot }: SizeLimits): void {
     switch (request.kind) {
       case "requestVote":
-        this.#checkMayVote(id, request.preVote);
-        if (!request.preVote) this.#checkVote(id, request.term, id);
+        this.votes.voting(id, request, id);
         return;
       case "appendEntries":
         require("Bounded queues", request.entries.length <= maxBatchEntries, () => {
@@ -173,7 +187,26 @@ export class Safety {
           return `server ${id} sends ${request.data.length} bytes at once, allowed are ${snapshot.maxChunkBytes}`;
         });
         return;
+      case "timeoutNow":
+      case "readIndex":
+        return;
     }
+  }
+
+  /** A leader asked a server to stand: in its own term, or not at all. */
+  askedToStand({ term }: TimeoutNow, before: RaftStatus, after: RaftStatus): void {
+    const stands = after.role === "candidate" && before.role !== "candidate";
+    require("Transfer", !stands || term === before.currentTerm, () => {
+      return `server ${after.id} was in term ${before.currentTerm} and stands as the leader of term ${term} asked it to`;
+    });
+  }
+
+  /** `id` asks `to` to take over: that has everything, and so can win (dissertation §3.10). */
+  handingOver(id: ServerId, to: ServerId, { lastLogIndex }: RaftStatus, log: ReadableLog): void {
+    const term = log.termAt(lastLogIndex) ?? 0;
+    require("Transfer", this.durable(to).held(lastLogIndex, term), () => {
+      return `server ${id} asks server ${to} to take over, which lacks entry ${lastLogIndex} of term ${term}`;
+    });
   }
 
   /**
@@ -183,8 +216,7 @@ export class Safety {
   replying(id: ServerId, request: PeerRequest, reply: PeerReply, currentTerm: Term): void {
     if (request.kind === "requestVote" && reply.kind === "requestVoteReply") {
       if (!reply.voteGranted) return;
-      this.#checkMayVote(id, request.preVote);
-      if (!request.preVote) this.#checkVote(id, request.term, request.candidateId);
+      this.votes.voting(id, request, request.candidateId);
     } else if (request.kind === "appendEntries" && reply.kind === "appendEntriesReply" && reply.success) {
       const last = request.prevLogIndex + request.entries.length;
       const term = request.entries.at(-1)?.term ?? request.prevLogTerm;
@@ -211,41 +243,22 @@ export class Safety {
     });
   }
 
-  /**
-   * P9: who has forgotten its votes neither votes nor stands for election, nor says that it would. What is
-   * only said promises nothing, and need not wait until it is durable that it votes again.
-   */
-  #checkMayVote(id: ServerId, preVote: boolean): void {
-    const abstains = this.durable(id).hardState.abstainsThrough > 0;
-    require("Abstention", !abstains || (preVote && this.#votingAgain.has(id)), () => {
-      return `server ${id} takes part in an election and has not caught up since its disk was lost`;
-    });
-  }
-
-  #checkVote(id: ServerId, term: Term, candidate: ServerId): void {
-    const name = `${id}/${term}`;
-    const earlier = this.#votes.get(name);
-    require("One vote a term", earlier === undefined || earlier === candidate, () => {
-      return `server ${id} voted for ${earlier} and for ${candidate} in term ${term}`;
-    });
-    this.#votes.set(name, candidate);
-    const { currentTerm, votedFor } = this.durable(id).hardState;
-    const saved = currentTerm > term || (currentTerm === term && votedFor === candidate);
-    require("Acknowledged is durable", saved, () => {
-      return `server ${id} answered a vote in term ${term}; durable there: vote for ${votedFor} in term ${currentTerm}`;
-    });
-  }
-
-  /** Something ran in server `id`. */
-  stepped(id: ServerId, checked: Checked): void {
+  /** Something ran in server `id`, of which this is the status now. */
+  stepped(id: ServerId, checked: Checked): RaftStatus {
     const status = checked.status();
     const before = this.#before.get(id);
     // Mostly nothing has changed, and nothing is to be checked.
-    if (before !== undefined && isUnchanged(before, status)) return;
+    if (before === undefined || !isUnchanged(before, status)) this.#checkStep(before, status, checked);
+    return status;
+  }
+
+  #checkStep(before: RaftStatus | undefined, status: RaftStatus, checked: Checked): void {
+    const { id } = status;
     const termAt: TermAt = (index) => checked.termAt(index);
     fail("Server state", id, stateViolations(status, termAt));
     if (before !== undefined) fail("Step", id, stepViolations(before, status));
     this.#before.set(id, status);
+    this.configurations.look(id, status, checked);
     if (
       status.role === "leader" &&
       (before?.role !== "leader" || before.currentTerm !== status.currentTerm)
@@ -257,6 +270,7 @@ export class Safety {
       if (index >= status.firstLogIndex) this.#checkCommit(id, checked.entryAt(index), status);
       else this.#checkSkipped(id, index);
     }
+    this.#membership.stepped(before, status);
   }
 
   #checkNewLeader(id: ServerId, status: RaftStatus, checked: Checked): void {
@@ -266,19 +280,14 @@ export class Safety {
       return `servers ${other} and ${id} both lead term ${term}`;
     });
     this.#leaders.set(term, id);
-    const votes = Array.from(
-      { length: this.#servers },
-      (_, voter) => this.#votes.get(`${voter}/${term}`) === id,
-    );
-    // Alone, it asks nobody.
-    const count = this.#servers === 1 ? 1 : votes.filter(Boolean).length;
-    require("Election Safety", count >= majority(this.#servers), () => {
-      return `server ${id} leads term ${term} with ${count} votes of ${this.#servers}`;
+    const voters = this.configurations.votersOf(id);
+    const granted = voters.filter((voter) => this.votes.votedFor(voter, id, term));
+    require("Election Safety", hasMajority(voters, new Set(granted)), () => {
+      return `server ${id} leads term ${term} with the votes of [${granted.join()}] of [${voters.join()}]`;
     });
     // Stopped with the votes in its sockets, it may win its term long after a later one has committed more.
     const later = this.#committedIn.findIndex((inTerm) => inTerm >= term);
     const before = later < 0 ? this.#committed : this.#committed.slice(0, later);
-    this.#committedBefore.set(term, before.length);
     for (const entry of before) {
       const has = entry.index < status.firstLogIndex || checked.termAt(entry.index) === entry.term;
       require("Leader Completeness", has, () => {
@@ -303,11 +312,15 @@ export class Safety {
       `server ${id} heard of term ${term} and stays in ${currentTerm}`);
   }
 
-  /** R2: a leader that serves reads has applied whatever was committed before it. */
-  serving(id: ServerId, term: Term, appliedIndex: LogIndex): void {
-    const before = this.#committedBefore.get(term) ?? 0;
-    require("Leader Completeness", appliedIndex >= before, () => {
-      return `server ${id} leads term ${term} and serves reads; it has applied ${appliedIndex} of ${before} entries`;
+  /** Somebody asks for a linearizable read: what it must see at least, as an index of the log. */
+  get acknowledged(): LogIndex {
+    return this.#acknowledged;
+  }
+
+  /** L1 to L4: `id` serves a read, which sees everything that was acknowledged when it was asked for. */
+  readServed(id: ServerId, asked: LogIndex, appliedIndex: LogIndex): void {
+    require("Linearizable reads", appliedIndex >= asked, () => {
+      return `server ${id} serves a read and has applied ${appliedIndex}; ${asked} was acknowledged before the read`;
     });
   }
 
@@ -329,9 +342,11 @@ export class Safety {
     }
     this.#committed[index - 1] = entry;
     this.#committedIn[index - 1] = currentTerm;
-    const holders = [...this.#durable.values()].filter((model) => model.held(index, term)).length;
-    require("Committed is durable on a quorum", holders >= majority(this.#servers), () => {
-      return `server ${id} committed entry ${index} of term ${term} in term ${currentTerm}, durable on ${holders} of ${this.#servers}`;
+    this.configurations.commit(entry);
+    const voters = this.configurations.votersOf(id);
+    const holders = voters.filter((voter) => this.durable(voter).held(index, term));
+    require("Committed is durable on a quorum", hasMajority(voters, new Set(holders)), () => {
+      return `server ${id} committed entry ${index} of term ${term} in term ${currentTerm}, durable on [${holders.join()}] of [${voters.join()}]`;
     });
   }
 
@@ -357,26 +372,32 @@ export class Safety {
     });
   }
 
-  /** Clients here repeat a write only under its name, reads aside: those repeat their marks. */
+  /** Clients here repeat a write only under its name. */
   #checkOnce(index: LogIndex, command: Command, result: PutResult["kind"]): void {
-    const names = namesOf(command);
-    const seen = names.some((name) => this.#names.has(name));
-    require("Each request once", result === (seen ? "repeated" : "applied"), () => {
-      return `entry ${index} (${names.join(", ")}) ${seen ? "repeats an applied write" : "is new"}, but was ${result}`;
+    const allowed = this.#expected.admit(index, command, result);
+    require("Each request once", allowed.includes(result), () => {
+      return `entry ${index} (${command.key} = ${command.value}, ${namesOf(command).join(", ")}) was ${result}, not ${allowed.join(" or ")}`;
     });
-    for (const name of names) this.#names.add(name);
-    const again = names.length === 0 && command.key !== READ_MARK_KEY && this.#values.has(command.value);
-    require("Each request once", !again, () => {
-      return `entry ${index} writes ${command.key} = ${command.value} again, which no client has asked for`;
+    if (result !== "applied") return;
+    const earlier = this.#values.get(command.value);
+    require("Each request once", earlier === undefined, () => {
+      return `entry ${index} writes ${command.key} = ${command.value} again, as entry ${earlier} did`;
     });
-    this.#values.add(command.value);
+    this.#values.set(command.value, index);
   }
 
-  /** A client was told that its write is done. */
-  acknowledged(command: PutCommand): void {
-    require("Acknowledged is committed", this.#values.has(command.value), () => {
-      return `a client was told that ${command.key} = ${command.value} is written, and no server has applied it`;
+  /** How many frontends' sessions have expired. */
+  get expiredSessions(): number {
+    return this.#expected.expired;
+  }
+
+  /** A server tells a client that its write is done. */
+  acknowledging(command: PutCommand): void {
+    const index = this.#values.get(command.value);
+    require("Acknowledged is committed", index !== undefined, () => {
+      return `a client is told that ${command.key} = ${command.value} is written, and no server has applied it`;
     });
+    this.#acknowledged = Math.max(this.#acknowledged, index ?? 0);
   }
 }
 
@@ -390,7 +411,9 @@ function isUnchanged(before: RaftStatus, after: RaftStatus): boolean {
     before.role === after.role &&
     before.firstLogIndex === after.firstLogIndex &&
     before.snapshotIndex === after.snapshotIndex &&
-    before.noopIndex === after.noopIndex
+    before.noopIndex === after.noopIndex &&
+    before.transferTo === after.transferTo &&
+    before.configuration === after.configuration
   );
 }
 
@@ -405,8 +428,13 @@ function fail(property: "Server state" | "Step", id: ServerId, violations: reado
 
 function samePayload(a: Entry<Command>, b: Entry<Command>): boolean {
   if (a.payload === b.payload) return true;
-  if (a.payload.kind === "noop" || b.payload.kind === "noop") return a.payload.kind === b.payload.kind;
-  return sameCommand(a.payload.command, b.payload.command);
+  if (a.payload.kind === "command" && b.payload.kind === "command") {
+    return sameCommand(a.payload.command, b.payload.command);
+  }
+  if (a.payload.kind === "configuration" && b.payload.kind === "configuration") {
+    return isSameConfiguration(a.payload.configuration, b.payload.configuration);
+  }
+  return a.payload.kind === b.payload.kind;
 }
 
 function sameCommand(a: Command, b: Command): boolean {
@@ -414,10 +442,10 @@ function sameCommand(a: Command, b: Command): boolean {
   return a.key === b.key && a.value === b.value && namesOf(a).join() === namesOf(b).join();
 }
 
-/** A pair may be used for different writes, which are requests of their own. */
-function namesOf({ key, value, request, routed }: Command): readonly string[] {
+/** Everything that a write is called. */
+function namesOf({ request, routed }: Command): readonly string[] {
   return [
-    ...(request === null ? [] : [`request ${request.clientId}/${request.requestId} ${key}=${value}`]),
-    ...(routed === null ? [] : [`routed ${routed.routerId}/${routed.routerCall}`]),
+    ...(request === null ? [] : [`request ${request.clientId}/${request.requestId}`]),
+    ...(routed === null ? [] : [`call ${Object.values(routed).join("/")}`]),
   ];
 }

@@ -1,20 +1,18 @@
 /**
  * A client as there are many: it puts and gets, finds the leader by trying, gives up on an attempt that
  * takes too long, and tries again. What it was told and when is the history that is checked in the end.
- *
- * A read goes through the log: the client writes a mark of its own and takes the value that the leader has
- * when the mark is applied there. That is linearizable whoever leads.
+ * It reads from any server, whether that leads, follows, or belongs to the cluster at all.
  */
-import type { Command, PutCommand } from "../kv/command.ts";
-import type { Node } from "../node/node.ts";
-import type { PutOutcome } from "../node/waiting-clients.ts";
+import type { PutCommand, RequestId } from "../kv/command.ts";
 import type { ServerId } from "../raft/entry.ts";
 import type { History } from "./history.ts";
 import type { Random } from "./random.ts";
-import { READ_MARK_KEY } from "./read-mark.ts";
+import type { NumberedCall, SimFrontend } from "./sim-frontend.ts";
 import type { SimNetwork } from "./sim-network.ts";
 import type { SimServer } from "./sim-server.ts";
-import type { Swarm } from "./swarm.ts";
+import { REFUSED, serve, type Call, type Served } from "./sim-service.ts";
+import type { Safety } from "./safety.ts";
+import { LARGE_WINDOW, MANY_SESSIONS, type Swarm } from "./swarm.ts";
 import type { Timeline } from "./timeline.ts";
 
 /** How a client names its writes, and so whether it may send one again. */
@@ -26,9 +24,13 @@ export interface ClientParts {
   readonly swarm: Swarm;
   readonly network: SimNetwork;
   readonly servers: readonly SimServer[];
+  readonly safety: Safety;
   readonly history: History;
-  readonly onAcknowledged: (command: PutCommand) => void;
+  /** What "routed" calls and those that reuse a name go through. */
+  readonly frontend: SimFrontend;
   readonly onEvent: (who: string, what: string, detail?: unknown) => void;
+  /** A property was violated. */
+  readonly onFailure: (error: unknown) => void;
 }
 
 const ATTEMPT_MIN_US = 200_000;
@@ -37,14 +39,14 @@ const PAUSE_MAX_US = 60_000;
 /** After this it gives up on an operation. */
 const PATIENCE_US = 6_000_000;
 
-/** What an attempt came to; null: nothing was heard. */
-type Answer = { readonly outcome: PutOutcome; readonly read: string | null } | null;
+/** How often it reads from whom it believes to lead, and not from just anybody. */
+const READS_FROM_LEADER = 0.4;
 
 /** One operation under way. */
 interface Attempted {
-  readonly command: PutCommand;
-  /** null: a put. */
-  readonly readKey: string | null;
+  readonly key: string;
+  /** The call as it is sent the next time. */
+  readonly call: () => Call;
   readonly giveUpUs: number;
   /** An attempt may have taken effect without an answer. */
   doubtful: boolean;
@@ -106,55 +108,49 @@ export class SimClient {
 
   #put(key: string): void {
     const sequence = this.#sequence;
-    const { random } = this.#parts;
+    const { random, frontend, history, timeline } = this.#parts;
     // Now and then one that fills sectors of a disk.
     const padding = random.chance(0.1) ? random.int(100, 2000) : 0;
     const value = `c${this.#id}-${sequence}`.padEnd(padding, "-");
-    const command: PutCommand = {
-      kind: "put",
-      key,
-      value,
-      ...this.#names(sequence),
-    };
-    const { history, timeline } = this.#parts;
+    const request = this.#requestId(sequence);
+    const numbered = this.#isRouted ? frontend.number() : null;
     const settle = history.put({ client: `c${this.#id}`, key, invokedAt: timeline.nowUs }, value);
     this.#tell("puts", { key, value });
-    this.#try({
-      command,
-      readKey: null,
+    const operation: Attempted = {
+      key,
+      call: () => ({ kind: "put", command: commandOf(key, value, request, numbered, operation.doubtful) }),
       giveUpUs: timeline.nowUs + PATIENCE_US,
       doubtful: false,
-      done: () => settle({ kind: "ok", completedAt: timeline.nowUs }),
-      gaveUp: (doubtful) => settle({ kind: doubtful ? "unknown" : "failed" }),
-    });
+      done: () => {
+        numbered?.finished();
+        settle({ kind: "ok", completedAt: timeline.nowUs });
+      },
+      gaveUp: (doubtful) => {
+        numbered?.finished();
+        settle({ kind: doubtful ? "unknown" : "failed" });
+      },
+    };
+    this.#try(operation);
+  }
+
+  get #isRouted(): boolean {
+    return this.#kind === "routed" || this.#kind === "reusesName";
   }
 
   /** One that reuses its pair, as existing clients do, comes through a frontend: that names its calls. */
-  #names(sequence: number): Pick<PutCommand, "request" | "routed"> {
-    const kind = this.#kind;
+  #requestId(sequence: number): RequestId | null {
     const clientId = this.#id + 1;
-    const named = kind === "namesRequests" || kind === "reusesName";
-    return {
-      request: named ? { clientId, requestId: kind === "reusesName" ? 1 : sequence } : null,
-      routed:
-        kind === "routed" || kind === "reusesName" ? { routerId: clientId, routerCall: sequence } : null,
-    };
+    if (this.#kind === "reusesName") return { clientId, requestId: 1 };
+    return this.#kind === "namesRequests" ? { clientId, requestId: sequence } : null;
   }
 
   #get(key: string): void {
-    const mark: PutCommand = {
-      kind: "put",
-      key: READ_MARK_KEY,
-      value: `c${this.#id}-${this.#sequence}`,
-      request: null,
-      routed: null,
-    };
     const { history, timeline } = this.#parts;
     const settle = history.get({ client: `c${this.#id}`, key, invokedAt: timeline.nowUs });
     this.#tell("gets", { key });
     this.#try({
-      command: mark,
-      readKey: key,
+      key,
+      call: () => ({ kind: "get", key }),
       giveUpUs: timeline.nowUs + PATIENCE_US,
       doubtful: false,
       done: (value) => settle({ kind: "ok", completedAt: timeline.nowUs, value }),
@@ -168,55 +164,64 @@ export class SimClient {
       this.#giveUp(operation);
       return;
     }
+    const call = operation.call();
+    const timeoutUs = random.int(ATTEMPT_MIN_US, ATTEMPT_MAX_US);
     let settled = false;
-    const settle = (answer: Answer): void => {
+    const settle = (answer: Served | null): void => {
       if (settled) return;
       settled = true;
-      this.#answered(operation, answer);
+      this.#answered(operation, call, answer);
     };
-    timeline.schedule(random.int(ATTEMPT_MIN_US, ATTEMPT_MAX_US), () => settle(null));
-    this.#send(operation.command, operation.readKey, settle);
+    timeline.schedule(timeoutUs, () => settle(null));
+    this.#send(call, timeline.nowUs + timeoutUs, settle);
   }
 
-  #answered(operation: Attempted, answer: Answer): void {
-    const { timeline, random, servers, onAcknowledged } = this.#parts;
-    const isPut = operation.readKey === null;
-    if (answer?.outcome.kind === "done") {
-      if (isPut) onAcknowledged(operation.command);
-      this.#tell("is served", { key: operation.readKey ?? operation.command.key, read: answer.read });
+  /** `answer` null: nothing was heard. */
+  #answered(operation: Attempted, call: Call, answer: Served | null): void {
+    const { timeline, random, servers } = this.#parts;
+    if (answer?.kind === "done") {
+      this.#tell("is served", { key: operation.key, read: answer.read });
       operation.done(answer.read);
       this.#free();
       return;
     }
-    if (answer === null || answer.outcome.kind === "unknown") operation.doubtful = true;
-    if (operation.doubtful && isPut && this.#kind === "nameless") {
+    if (answer === null || answer.kind !== "refused") operation.doubtful = true;
+    const givesUp = this.#kind === "nameless" && operation.doubtful;
+    if (call.kind === "put" && (givesUp || answer?.kind === "expired")) {
       this.#giveUp(operation);
       return;
     }
-    const hint = answer?.outcome.kind === "notLeader" ? answer.outcome.leaderId : null;
+    const hint = answer?.kind === "refused" ? answer.leaderId : null;
     this.#leader = hint !== null && hint < servers.length ? hint : random.int(0, servers.length - 1);
     timeline.schedule(random.int(1, PAUSE_MAX_US), () => this.#try(operation));
   }
 
-  /** To the server that it believes leads, and back. */
-  #send(command: Command, readKey: string | null, settle: (answer: Answer) => void): void {
-    const { network, servers } = this.#parts;
-    const server = servers[this.#leader];
+  /**
+   * There and back. Where servers forget sessions soon, none begins with a call whose deadline has passed (C6), as it
+   * may be sent again by then; where they do not, calls are known however late they are.
+   */
+  #send(call: Call, deadlineUs: number, settle: (answer: Served) => void): void {
+    const { network, servers, safety, timeline, random, swarm, onFailure } = this.#parts;
+    const forgets = swarm.memory.window < LARGE_WINDOW || swarm.memory.sessions < MANY_SESSIONS;
+    const anybody = call.kind === "get" && !random.chance(READS_FROM_LEADER);
+    const server = servers[anybody ? random.int(0, servers.length - 1) : this.#leader];
     network.carryForClient(() => {
       const node = server?.node ?? null;
       if (server === undefined || node === null) {
-        network.carryForClient(() => settle({ outcome: { kind: "stopping" }, read: null }));
+        network.carryForClient(() => settle(REFUSED));
         return;
       }
       server.process.input(0, () => {
-        const answering = serve(node, command, readKey).finally(server.clientWaits());
-        void answering.then((answer) => network.carryForClient(() => settle(answer)));
+        if (forgets && timeline.nowUs >= deadlineUs) return;
+        serve(server, node, call, safety)
+          .then((answer) => network.carryForClient(() => settle(answer)))
+          .catch(onFailure);
       });
     });
   }
 
   #giveUp(operation: Attempted): void {
-    this.#tell("gives up", { key: operation.readKey ?? operation.command.key, doubtful: operation.doubtful });
+    this.#tell("gives up", { key: operation.key, doubtful: operation.doubtful });
     operation.gaveUp(operation.doubtful);
     this.#free();
   }
@@ -231,9 +236,12 @@ export class SimClient {
   }
 }
 
-/** What a server does with the call: the value is read in the very moment in which the mark is applied. */
-async function serve(node: Node, command: Command, readKey: string | null): Promise<NonNullable<Answer>> {
-  const outcome = await node.put(command);
-  const read = outcome.kind === "done" && readKey !== null ? (node.get(readKey) ?? null) : null;
-  return { outcome, read };
+function commandOf(
+  key: string,
+  value: string,
+  request: RequestId | null,
+  numbered: NumberedCall | null,
+  doubtful: boolean,
+): PutCommand {
+  return { kind: "put", key, value, request, routed: numbered?.routed(doubtful) ?? null };
 }

@@ -1,5 +1,6 @@
 import type { PeerReply, PeerRequest } from "../node/peer-message.ts";
 import type { Transport } from "../node/transport.ts";
+import { memberOf, type Configuration, type Member } from "../raft/configuration.ts";
 import type { ServerId } from "../raft/entry.ts";
 import type { FaultCounter } from "./fault-counter.ts";
 import type { Random } from "./random.ts";
@@ -11,6 +12,8 @@ import { require } from "./violation.ts";
 /** As in the real transport, but for chunks: a connection sends once more what was lost, here nothing does. */
 const REQUEST_VOTE_TIMEOUT_MS = 300;
 const APPEND_ENTRIES_TIMEOUT_MS = 1000;
+const TIMEOUT_NOW_TIMEOUT_MS = 300;
+const READ_INDEX_TIMEOUT_MS = 1000;
 const CHUNK_TIMEOUT_MS = 500;
 /** The receiver reads, checks and installs the whole snapshot before it answers. */
 const LAST_CHUNK_TIMEOUT_MS = 2000;
@@ -64,20 +67,32 @@ export class SimNetwork {
    */
   transport(from: ServerId, process: SimProcess, maxInflight: number): Transport {
     const inflight = new Map<string, number>();
+    let peers: Configuration = [];
+    /** How often each has come and gone: what was under way before does not count against it. */
+    const comings = new Map<ServerId, number>();
     return {
       send: (to, request, settle) => {
-        const isChunk = request.kind === "snapshotChunk";
-        const cost = isChunk || (request.kind === "appendEntries" && request.entries.length > 0) ? 1 : 0;
-        const window = isChunk ? `chunk to ${to}` : `${to} in term ${request.term}`;
+        const peer = memberOf(peers, to);
+        if (peer === null || !isAddressOf(peer)) {
+          process.input(0, () => settle(null));
+          return;
+        }
+        const { window, cost, most } = windowOf(`${to}/${comings.get(to) ?? 0}`, request, maxInflight);
         const count = (inflight.get(window) ?? 0) + cost;
-        require("Bounded queues", count <= (isChunk ? 1 : maxInflight + 1), () => {
-          return `server ${from} has ${count} ${request.kind} under way to server ${to} in term ${request.term}`;
+        require("Bounded queues", count <= most, () => {
+          return `server ${from} has ${count} ${request.kind} under way: ${window}`;
         });
         inflight.set(window, count);
         this.#call(from, process, to, request, (reply) => {
           inflight.set(window, (inflight.get(window) ?? 0) - cost);
           settle(reply);
         });
+      },
+      setPeers: (configuration) => {
+        for (const { id } of peers) {
+          if (memberOf(configuration, id) === null) comings.set(id, (comings.get(id) ?? 0) + 1);
+        }
+        peers = configuration;
       },
       close: () => {},
     };
@@ -154,8 +169,42 @@ export class SimNetwork {
   }
 }
 
+/** Where a server that is added later is reached; the first ones are where the configuration file says. */
+export function spareAddress(id: ServerId): string {
+  return `spare-${id}:9001`;
+}
+
+/** Whether whoever sends there reaches that server. */
+function isAddressOf({ id, address }: Member): boolean {
+  return address === "" || address === spareAddress(id);
+}
+
+/** What a request counts against, by how much, and the most that may be under way. */
+function windowOf(
+  to: string,
+  request: PeerRequest,
+  maxInflight: number,
+): { readonly window: string; readonly cost: number; readonly most: number } {
+  switch (request.kind) {
+    case "snapshotChunk":
+      return { window: `chunk to ${to}`, cost: 1, most: 1 };
+    case "appendEntries": {
+      const cost = request.entries.length > 0 ? 1 : 0;
+      return { window: `${to} in term ${request.term}`, cost, most: maxInflight + 1 };
+    }
+    case "requestVote":
+    case "timeoutNow":
+    case "readIndex":
+      return { window: "unbounded", cost: 0, most: 0 };
+  }
+}
+
 function timeoutMs(request: PeerRequest): number {
   switch (request.kind) {
+    case "timeoutNow":
+      return TIMEOUT_NOW_TIMEOUT_MS;
+    case "readIndex":
+      return READ_INDEX_TIMEOUT_MS;
     case "requestVote":
       return REQUEST_VOTE_TIMEOUT_MS;
     case "appendEntries":

@@ -1,13 +1,14 @@
 import { drainMicrotasks } from "bun:jsc";
+import { unreachable } from "../base/assert.ts";
 import { RaftKvError } from "../base/errors.ts";
 import type { KvStateMachine } from "../kv/state-machine.ts";
 import { DiskRoom } from "../node/disk-room.ts";
 import type { NodeEvent } from "../node/node-event.ts";
 import { Node } from "../node/node.ts";
 import type { PeerReply, PeerRequest } from "../node/peer-message.ts";
-import type { Transport } from "../node/transport.ts";
-import type { ServerId, Term } from "../raft/entry.ts";
-import { hardStateAfterLoss } from "../raft/hard-state.ts";
+import { memberOf, type Configuration } from "../raft/configuration.ts";
+import type { LogIndex, ServerId, Term } from "../raft/entry.ts";
+import { hardStateAfterLoss, type HardState } from "../raft/hard-state.ts";
 import type { RaftStatus } from "../raft/raft.ts";
 import { createServerStore, eraseServer, openServerStore } from "../storage/server-store.ts";
 import type { Identity, Recovered, Store } from "../storage/store.ts";
@@ -15,6 +16,7 @@ import type { FaultCounter } from "./fault-counter.ts";
 import { momentOfEvent, type Moment } from "./moment.ts";
 import { ObservedMachine } from "./observed-machine.ts";
 import { observeStore } from "./observed-store.ts";
+import { observeTransport } from "./observed-transport.ts";
 import type { Random } from "./random.ts";
 import type { Safety } from "./safety.ts";
 import { STATE_DIRECTORY, type SimDisk } from "./sim-disk.ts";
@@ -26,6 +28,8 @@ import { Violation } from "./violation.ts";
 
 const TICK_MS = 10;
 const RESTARTED_AFTER_US = 500_000;
+/** A few turns of the event loop. */
+const TURNS_US = 1000;
 /** No pause between two chunks of a snapshot would be noticed among the others. */
 const TRANSFER_BYTES_PER_SECOND = 1_000_000;
 
@@ -52,19 +56,28 @@ export interface ServerParts {
 }
 
 type Life =
+  /** It has no files: it was never a server, or they were taken away. */
+  | { readonly kind: "absent" }
   | { readonly kind: "down" }
-  | { readonly kind: "starting" | "stopping"; readonly process: SimProcess }
+  | { readonly kind: "starting"; readonly process: SimProcess }
   | {
       readonly kind: "up";
       readonly process: SimProcess;
       readonly node: Node;
       readonly store: Store;
       readonly machine: KvStateMachine;
-      /** The clients whose puts it has and has not answered. */
-      readonly waiting: Set<symbol>;
+      /** The clients that it has not answered. */
+      readonly waiting: Set<WaitingClient>;
+      /** Asked to end: it hands over, if it leads, and answers nobody any more when that is done. */
+      stopping: boolean;
     }
   /** Its files were damaged or lost and it said so: it stays out until it is made anew. */
   | { readonly kind: "refused" };
+
+interface WaitingClient {
+  readonly call: "put" | "get";
+  readonly sinceUs: number;
+}
 
 /** One server machine: a disk that outlives every crash, and a process that runs the production code. */
 export class SimServer implements Endpoint {
@@ -72,15 +85,19 @@ export class SimServer implements Endpoint {
   readonly disk: SimDisk;
   readonly #parts: ServerParts;
   readonly #clockRate: number;
-  #life: Life = { kind: "down" };
+  #life: Life = { kind: "absent" };
   /** Somebody damaged its files since it last ran: it may refuse to start. */
   damaged = false;
   /** Made anew, it has not caught up. */
   #abstains = false;
   /** How many leaders' snapshots it has installed. */
   installs = 0;
+  /** How often it has asked whether it could be elected. */
+  stood = 0;
   /** When it last came back from a pause, in microseconds. */
   resumedUs = 0;
+  /** When it last gave up handing over, in microseconds. */
+  transferFailedUs = 0;
   /** When it last had a reason not to stand for election, in microseconds. */
   calmedUs = 0;
   /** When it last had no room on its disk, in microseconds. */
@@ -110,16 +127,29 @@ export class SimServer implements Endpoint {
   get snapshotBytes(): number {
     return this.#life.kind === "up" ? (this.#life.store.snapshotInfo?.totalBytes ?? 0) : 0;
   }
-  /** How many clients it has not answered. */
-  get waitingCount(): number {
-    return this.#life.kind === "up" ? this.#life.waiting.size : 0;
+  /** Asked to end, it still serves, for a while. */
+  get isStopping(): boolean {
+    return this.#life.kind === "up" && this.#life.stopping;
+  }
+
+  /**
+   * How many clients it has not answered that it took on as a leader before `untilUs`. A read is taken on in the
+   * turn after it came; if leadership is lost before that, it is as good as a follower's.
+   */
+  waitingCount(untilUs: number): number {
+    if (this.#life.kind !== "up") return 0;
+    let count = 0;
+    for (const { call, sinceUs } of this.#life.waiting) {
+      if (call === "put" || sinceUs + TURNS_US < untilUs) count += 1;
+    }
+    return count;
   }
 
   /** A client waits from now on; returns what says that it has its answer. */
-  clientWaits(): () => void {
+  clientWaits(call: WaitingClient["call"]): () => void {
     if (this.#life.kind !== "up") return () => {};
     const { waiting } = this.#life;
-    const client = Symbol("client");
+    const client = { call, sinceUs: this.#parts.timeline.nowUs };
     waiting.add(client);
     return () => waiting.delete(client);
   }
@@ -129,31 +159,64 @@ export class SimServer implements Endpoint {
     throw new TypeError(`server ${this.id} has no process`);
   }
 
-  get #identity(): Identity {
-    const servers = Array.from({ length: this.#parts.swarm.servers }, (_, id) => id);
-    return { clusterId: "simulated", serverId: this.id, servers };
+  #identity(members: Configuration): Identity {
+    return { clusterId: "simulated", serverId: this.id, members };
   }
 
-  /** Makes its files, as StartRaft does. */
-  create(): Promise<void> {
-    return createServerStore(this.disk.files, STATE_DIRECTORY, this.#identity);
+  /** Makes its files, as StartRaft does for each of `founders`. */
+  create(founders: Configuration): void {
+    createServerStore(this.disk.files, STATE_DIRECTORY, this.#identity(founders)).catch((error: unknown) =>
+      this.#parts.onFailure(error),
+    );
+    drainMicrotasks();
+    this.disk.processDied();
+    this.#life = { kind: "down" };
   }
 
-  /** Makes its files anew, as ReplaceServer does, and starts it. No other server is in a later term than `term`. */
-  makeAnew(term: Term): void {
+  /**
+   * Makes its files anew, as ReplaceServer does, and starts it. No other of `members`, which is what all of them go
+   * by, is in a later term than `term`.
+   */
+  makeAnew(term: Term, members: Configuration): void {
     const hardState = hardStateAfterLoss(term, this.id);
+    this.#remake(hardState, members);
+    this.#abstains = true;
+    this.#tell("is made anew", hardState);
+    this.#parts.safety.madeAnew(this.id, hardState);
+    this.start();
+  }
+
+  /** Its process ends and its files go; it is no member of any configuration that counts. */
+  leave(): void {
+    this.kill();
+    this.disk.replace();
+    this.#life = { kind: "absent" };
+    this.#parts.safety.configurations.forget(this.id);
+    this.#tell("has no files any more");
+  }
+
+  /**
+   * Makes the files of a server that is to be added, and starts it. A leader has committed that it is no member:
+   * what a former self may have voted, and held, counts no more (server/joining.ts). Everything up to `committed` was
+   * committed then.
+   */
+  join(hardState: HardState, committed: LogIndex): void {
+    this.#remake(hardState, []);
+    this.#abstains = true;
+    this.#tell("is to join", hardState);
+    this.#parts.safety.begunAnew(this.id, hardState, committed);
+    this.start();
+  }
+
+  #remake(hardState: HardState, members: Configuration): void {
     this.disk.makeRoom();
     eraseServer(this.disk.files, STATE_DIRECTORY, this.id)
-      .then(() => createServerStore(this.disk.files, STATE_DIRECTORY, this.#identity, { hardState }))
+      .then(() => createServerStore(this.disk.files, STATE_DIRECTORY, this.#identity(members), { hardState }))
       .catch((error: unknown) => this.#parts.onFailure(error));
     drainMicrotasks();
     this.disk.processDied();
     this.damaged = false;
-    this.#abstains = true;
     this.#life = { kind: "down" };
-    this.#tell("is made anew", hardState);
-    this.#parts.safety.madeAnew(this.id, hardState);
-    this.start();
   }
 
   /** Starts the process, which recovers and then serves. */
@@ -183,11 +246,10 @@ export class SimServer implements Endpoint {
     });
     safety.recovered(this.id, recovered, this.damaged);
     this.damaged = false;
-    const machine = new ObservedMachine(this.id, safety);
+    const machine = new ObservedMachine(this.id, safety, swarm.memory);
     const node: Node = new Node({
       raftOptions: {
         id: this.id,
-        voters: recovered.identity.servers,
         electionTimeoutMinTicks: 15,
         electionTimeoutMaxTicks: 30,
         heartbeatTicks: 5,
@@ -198,7 +260,12 @@ export class SimServer implements Endpoint {
         randomInt: (min, max) => random.int(min, max),
       },
       tickMs: TICK_MS,
-      limits: { maxPendingProposals: 1000, maxPendingBytes: 1_000_000, maxPendingRpcs: 1000 },
+      limits: {
+        maxPendingProposals: 1000,
+        maxPendingBytes: 1_000_000,
+        maxPendingReads: 1000,
+        maxPendingRpcs: 1000,
+      },
       snapshots: {
         entries: swarm.snapshot.everyEntries || Infinity,
         bytes: Infinity,
@@ -207,7 +274,11 @@ export class SimServer implements Endpoint {
         transferBytesPerSecond: TRANSFER_BYTES_PER_SECOND,
       },
       clock: process,
-      transport: this.#observedTransport(network.transport(this.id, process, swarm.maxInflight)),
+      transport: observeTransport(network.transport(this.id, process, swarm.maxInflight), {
+        server: this,
+        safety,
+        swarm,
+      }),
       store: observeStore(store, {
         id: this.id,
         safety,
@@ -220,7 +291,7 @@ export class SimServer implements Endpoint {
       onEvent: (event) => this.#happened(event),
       onFailure: (error) => this.#diskFailed(error),
     });
-    this.#life = { kind: "up", process, node, store, machine, waiting: new Set() };
+    this.#life = { kind: "up", process, node, store, machine, waiting: new Set(), stopping: false };
     this.calmedUs = timeline.nowUs;
     this.#chunks = new Set();
     node.start();
@@ -229,7 +300,7 @@ export class SimServer implements Endpoint {
   /** Until it is durable that it votes again, it abstains after a crash. */
   #persisted(): void {
     const { safety, onCaughtUp } = this.#parts;
-    if (!this.#abstains || safety.durable(this.id).hardState.abstainsThrough > 0) return;
+    if (!this.#abstains || safety.votes.abstains(this.id)) return;
     this.#abstains = false;
     onCaughtUp(this);
   }
@@ -238,7 +309,12 @@ export class SimServer implements Endpoint {
     const { faults, safety, timeline, onMoment } = this.#parts;
     this.#tell(event.kind, event);
     if (event.kind === "snapshotTaken") faults.count("snapshotTaken");
-    if (event.kind === "votesAgain") safety.votesAgain(this.id);
+    if (event.kind === "votesAgain") safety.votes.votesAgain(this.id);
+    if (event.kind === "becamePreCandidate") this.stood += 1;
+    if (event.kind === "transferFailed") {
+      faults.count("transferFailed");
+      this.transferFailedUs = timeline.nowUs;
+    }
     if (event.kind === "installed") {
       faults.count("snapshotInstalled");
       this.installs += 1;
@@ -247,26 +323,6 @@ export class SimServer implements Endpoint {
     }
     const moment = momentOfEvent(event.kind);
     if (moment !== null) onMoment(this, moment);
-  }
-
-  /** Shows the checks what leaves. */
-  #observedTransport(transport: Transport): Transport {
-    const { safety, swarm } = this.#parts;
-    return {
-      send: (to, request, settle) => {
-        safety.sending(this.id, request, swarm);
-        transport.send(to, request, (reply) => {
-          settle(reply);
-          // The term of a granted pre-vote is one that was asked about; a chunk's reply goes to the core a little later.
-          const tellsNothing =
-            reply === null ||
-            reply.kind === "snapshotChunkReply" ||
-            (reply.kind === "requestVoteReply" && reply.voteGranted);
-          if (this.node !== null) safety.heardOf(this.id, tellsNothing ? 0 : reply.term, this.node.status());
-        });
-      },
-      close: () => transport.close(),
-    };
   }
 
   #cannotStart(error: unknown): void {
@@ -316,11 +372,10 @@ export class SimServer implements Endpoint {
       reply(null);
       return;
     }
-    const { safety } = this.#parts;
+    const before = node.status();
     const answered = node.handleRequest(request);
-    if (request.kind === "appendEntries" || (request.kind === "requestVote" && !request.preVote)) {
-      safety.heardOf(this.id, request.term, node.status());
-    }
+    if (request.kind === "timeoutNow") this.#parts.safety.askedToStand(request, before, node.status());
+    if (!this.isStopping) this.#checkHeard(request, node.status());
     if (isCalming(request, node.status())) {
       this.calmedUs = this.#parts.timeline.nowUs;
       if (request.kind === "requestVote") this.#parts.onMoment(this, "voted");
@@ -328,6 +383,14 @@ export class SimServer implements Endpoint {
     const chunks = this.#chunks;
     if (request.kind === "snapshotChunk") chunks.add(request);
     void this.#answer(request, answered, reply).finally(() => chunks.delete(request));
+  }
+
+  #checkHeard(request: PeerRequest, status: RaftStatus): void {
+    const tellsTerm =
+      request.kind === "appendEntries" ||
+      request.kind === "timeoutNow" ||
+      (request.kind === "requestVote" && !request.preVote);
+    if (tellsTerm) this.#parts.safety.heardOf(this.id, request.term, status);
   }
 
   /** A piece of a snapshot waits for those before it: the core hears of its leader whenever it is its turn. */
@@ -352,15 +415,21 @@ export class SimServer implements Endpoint {
     }
   }
 
-  /** SIGTERM: it ends when its disk has what it was given, and is started again soon. Only while it is up. */
+  /**
+   * SIGTERM: it hands over if it leads, ends when its disk has what it was given, and is started again soon. Only
+   * while it is up.
+   */
   stop(): void {
-    if (this.#life.kind !== "up") return;
-    const { process, node } = this.#life;
-    const life: Life = { kind: "stopping", process };
-    this.#life = life;
+    const life = this.#life;
+    if (life.kind !== "up" || life.stopping) return;
+    const { node } = life;
+    const { role, currentTerm } = node.status();
+    life.stopping = true;
     this.#tell("stops");
     const stopped = (): void => {
       if (this.#life !== life) return;
+      if (role === "leader" && node.status().currentTerm > currentTerm)
+        this.#parts.faults.count("handedOver");
       this.kill();
       this.#parts.timeline.schedule(RESTARTED_AFTER_US, () => this.start());
     };
@@ -372,7 +441,7 @@ export class SimServer implements Endpoint {
   /** SIGKILL: what it wrote stays in the page cache. */
   kill(): void {
     if ("process" in this.#life) this.#life.process.kill();
-    if (this.#life.kind !== "refused") this.#life = { kind: "down" };
+    if ("process" in this.#life) this.#life = { kind: "down" };
     this.disk.processDied();
     this.#tell("is killed");
   }
@@ -405,8 +474,21 @@ export class SimServer implements Endpoint {
 
 /** E4: what sets an election timer back, and nothing else does: a word of the leader, a vote given. */
 function isCalming(request: PeerRequest, { currentTerm, votedFor, leaderId }: RaftStatus): boolean {
-  if (request.term !== currentTerm) return false;
-  return request.kind === "requestVote"
-    ? !request.preVote && request.candidateId === votedFor
-    : request.leaderId === leaderId;
+  switch (request.kind) {
+    case "requestVote":
+      return request.term === currentTerm && !request.preVote && request.candidateId === votedFor;
+    case "appendEntries":
+    case "snapshotChunk":
+      return request.term === currentTerm && request.leaderId === leaderId;
+    case "timeoutNow":
+    case "readIndex":
+      return false;
+    default:
+      return unreachable(request);
+  }
+}
+
+/** Whether it counts in what it goes by. */
+export function isVoter({ id, configuration }: RaftStatus): boolean {
+  return memberOf(configuration, id)?.voter === true;
 }

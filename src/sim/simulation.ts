@@ -10,7 +10,9 @@
 import { drainMicrotasks } from "bun:jsc";
 import { defined } from "../base/assert.ts";
 import type { ServerId } from "../raft/entry.ts";
-import { majority } from "../raft/quorum.ts";
+import { initialConfiguration } from "../raft/configuration.ts";
+import { hasMajority } from "../raft/quorum.ts";
+import type { RaftStatus } from "../raft/raft.ts";
 import { Acts } from "./acts.ts";
 import { Calm } from "./calm.ts";
 import { FaultCounter } from "./fault-counter.ts";
@@ -20,11 +22,12 @@ import type { Moment } from "./moment.ts";
 import { Random } from "./random.ts";
 import { Safety } from "./safety.ts";
 import { SimClient, type ClientKind } from "./sim-client.ts";
+import { SimFrontend } from "./sim-frontend.ts";
 import { SimDisk } from "./sim-disk.ts";
 import { SimNetwork } from "./sim-network.ts";
-import { SimServer } from "./sim-server.ts";
+import { isVoter, SimServer } from "./sim-server.ts";
 import { Storm } from "./storm.ts";
-import { drawSwarm, enabledFaults, type FaultKind, type Swarm } from "./swarm.ts";
+import { drawSwarm, enabledFaults, LARGE_WINDOW, type FaultKind, type Swarm } from "./swarm.ts";
 import { Timeline } from "./timeline.ts";
 import { Trace, type TraceEvent } from "./trace.ts";
 import { require, Violation } from "./violation.ts";
@@ -37,6 +40,8 @@ const SILENCE_US = 300_000 * 1.1 + 100_000;
 const PATIENCE_US = 300_000 * 1.1;
 /** A few turns of the event loop. */
 const DISMISSED_US = 1000;
+/** A transfer of leadership is given up after an election timeout, by the slowest clock. */
+const TRANSFER_US = 300_000 * 1.1 + 100_000;
 const MAX_EVENTS = 3_000_000;
 
 export interface SimulationOptions {
@@ -70,6 +75,8 @@ const CLIENT_KINDS: readonly [ClientKind, ...ClientKind[]] = [
   "routed",
   "nameless",
 ];
+/** Of those whose writes a small window may forget before their next attempt, frontends make good for it. */
+const FRONTEND_CLIENT_KINDS: readonly [ClientKind, ...ClientKind[]] = ["reusesName", "routed", "nameless"];
 
 /** What the seed draws for itself. */
 export function swarmOf(seed: number): Swarm {
@@ -103,13 +110,20 @@ class Simulation {
   /** By leader and peer: when the one last heard from the other, in microseconds. */
   readonly #heard = new Map<ServerId, Map<ServerId, number>>();
   readonly #leadsSince = new Map<ServerId, { readonly term: number; readonly sinceUs: number }>();
+  /** By leader: since when it has been handing over, in microseconds. */
+  readonly #handsOverSince = new Map<ServerId, number>();
+  /** By leader: since when it has known that it was removed. */
+  readonly #removedSince = new Map<ServerId, number>();
 
   constructor({ seed, swarm, onTrace }: SimulationOptions) {
     this.#seed = seed;
     this.#swarm = swarm ?? swarmOf(seed);
     this.#random = new Random(seed, 2);
     this.#trace = new Trace(onTrace ?? null);
-    this.#safety = new Safety(this.#swarm.servers);
+    this.#safety = new Safety({
+      founders: initialConfiguration(range(this.#swarm.servers)),
+      machine: this.#swarm.memory,
+    });
     this.#network = this.#newNetwork();
     this.#servers = this.#newServers();
   }
@@ -120,7 +134,7 @@ class Simulation {
         timeline: this.#timeline,
         random: this.#random,
         faults: this.#faults,
-        endpoint: (id) => (this.#servers[id]?.node === null ? null : (this.#servers[id] ?? null)),
+        endpoint: (id) => ((this.#servers[id]?.node ?? null) === null ? null : (this.#servers[id] ?? null)),
         onMessage: (from, to, message, fate) => {
           this.#tell("network", `${message.kind} ${from}->${to} ${fate}`, message);
         },
@@ -131,7 +145,7 @@ class Simulation {
   }
 
   #newServers(): readonly [SimServer, ...SimServer[]] {
-    const { servers, disk, clockSkew } = this.#swarm;
+    const { servers, spares, disk, clockSkew } = this.#swarm;
     const parts = {
       timeline: this.#timeline,
       random: this.#random,
@@ -153,7 +167,7 @@ class Simulation {
       if (rate !== 1) this.#faults.count("clockSkew");
       return new SimServer(id, rate, parts);
     };
-    return [newServer(0), ...Array.from({ length: servers - 1 }, (_, i) => newServer(i + 1))];
+    return [newServer(0), ...range(servers + spares - 1).map((i) => newServer(i + 1))];
   }
 
   /** The violation that ended the run, or null. */
@@ -197,15 +211,10 @@ class Simulation {
   }
 
   #create(): void {
-    for (const server of this.#servers) {
-      void server.create().catch((error: unknown) => (this.#failure ??= error));
-    }
-    drainMicrotasks();
+    const founders = initialConfiguration(range(this.#swarm.servers));
+    for (const { id } of founders) this.#servers[id]?.create(founders);
     this.#throwFailure();
-    for (const server of this.#servers) {
-      server.disk.processDied();
-      server.start();
-    }
+    for (const server of this.#servers) server.start();
   }
 
   #begin(): Storm {
@@ -215,16 +224,27 @@ class Simulation {
       swarm: this.#swarm,
       network: this.#network,
       servers: this.#servers,
+      safety: this.#safety,
       history: this.#history,
       faults: this.#faults,
-      onAcknowledged: (command: Parameters<Safety["acknowledged"]>[0]) => this.#safety.acknowledged(command),
       onEvent: (who: string, what: string, detail?: unknown) => this.#tell(who, what, detail),
+      onFailure: (error: unknown) => (this.#failure ??= error),
     };
-    this.#clients = Array.from(
-      { length: this.#swarm.clients },
-      (_, id) => new SimClient(id, this.#random.pick(CLIENT_KINDS), parts),
-    );
+    const frontends = this.#newFrontends();
+    const kinds = this.#swarm.memory.window < LARGE_WINDOW ? FRONTEND_CLIENT_KINDS : CLIENT_KINDS;
+    this.#clients = range(this.#swarm.clients).map((id) => {
+      const frontend = this.#random.pick(frontends);
+      return new SimClient(id, this.#random.pick(kinds), { ...parts, frontend });
+    });
     return new Storm(parts);
+  }
+
+  #newFrontends(): readonly [SimFrontend, ...SimFrontend[]] {
+    const { frontends, frontendRestart: restart } = this.#swarm;
+    let lastRouterId = 0;
+    const nextRouterId = (): number => (lastRouterId += 1);
+    const newFrontend = (): SimFrontend => new SimFrontend(this.#random, restart, nextRouterId);
+    return [newFrontend(), ...range(frontends - 1).map(newFrontend)];
   }
 
   #newCalm(storm: Storm): Calm {
@@ -268,21 +288,21 @@ class Simulation {
   #checkAfter(server: SimServer): void {
     const { node, id } = server;
     if (node === null) return;
-    this.#safety.stepped(id, node);
-    const { role, currentTerm, commitIndex, lastLogIndex, diskFull } = node.status();
+    const status = this.#safety.stepped(id, node);
+    const { role, currentTerm, commitIndex, lastLogIndex, diskFull } = status;
     this.#trace.mix(id);
     this.#trace.mix(currentTerm);
     this.#trace.mix(commitIndex * 4096 + lastLogIndex);
+    if (server.isStopping) return;
     if (role === "leader") {
-      this.#checkHearsMajority(server, currentTerm);
+      this.#checkHearsMajority(server, status);
+      this.#checkMakesWay(server, status);
       server.stoppedLeadingUs = null;
     } else this.#checkNobodyWaits(server);
     if (diskFull) server.fullUs = this.#timeline.nowUs;
-    const mayStand = this.#safety.durable(id).hardState.abstainsThrough === 0;
+    const mayStand = isVoter(status) && !this.#safety.votes.abstains(id);
     if (role === "follower" && mayStand && !server.receivesSnapshot) this.#checkStands(server);
     else server.calmedUs = this.#timeline.nowUs;
-    if (role === "leader" && node.leaderRead("k1").kind === "value")
-      this.#safety.serving(id, currentTerm, node.appliedIndex);
   }
 
   /** E4: a follower that hears no leader and gives no vote stands for election, whatever else it hears. */
@@ -296,8 +316,9 @@ class Simulation {
 
   /** C5: who no longer leads has told every client that waited. */
   #checkNobodyWaits(server: SimServer): void {
-    const { id, waitingCount, resumedUs } = server;
+    const { id, resumedUs } = server;
     server.stoppedLeadingUs ??= this.#timeline.nowUs;
+    const waitingCount = server.waitingCount(server.stoppedLeadingUs);
     const sinceUs = this.#timeline.nowUs - Math.max(server.stoppedLeadingUs, resumedUs);
     require("Waiting clients are answered", waitingCount === 0 || sinceUs < DISMISSED_US, () => {
       return `${waitingCount} clients wait at server ${id}, which has not led for ${sinceUs / 1e3} ms`;
@@ -305,7 +326,7 @@ class Simulation {
   }
 
   /** E8: who leads has heard a majority not long ago, or has only just begun to lead or to run again. */
-  #checkHearsMajority({ id, resumedUs }: SimServer, term: number): void {
+  #checkHearsMajority({ id, resumedUs }: SimServer, { currentTerm: term }: RaftStatus): void {
     const nowUs = this.#timeline.nowUs;
     if (this.#leadsSince.get(id)?.term !== term) {
       this.#elections += 1;
@@ -313,11 +334,34 @@ class Simulation {
     }
     const sinceUs = Math.max(resumedUs, this.#leadsSince.get(id)?.sinceUs ?? 0);
     if (nowUs - sinceUs < MAJORITY_MISSED_US) return;
-    let heard = 0;
-    for (const atUs of this.#heardBy(id).values()) if (nowUs - atUs < MAJORITY_MISSED_US) heard += 1;
-    require("Leader without a majority steps down", heard + 1 >= majority(this.#swarm.servers), () => {
-      return `server ${id} still leads term ${term} and has heard only ${heard} others lately`;
+    const lately = [...this.#heardBy(id)].filter(([, atUs]) => nowUs - atUs < MAJORITY_MISSED_US);
+    const heard = new Set([id, ...lately.map(([other]) => other)]);
+    require("Leader without a majority steps down", hasMajority(
+      this.#safety.configurations.votersOf(id),
+      heard,
+    ), () => {
+      return `server ${id} still leads term ${term} and has heard only [${[...heard].join()}] lately`;
     });
+  }
+
+  /** A leader that hands over, or that was removed (M4), does so soon, or goes on as before. */
+  #checkMakesWay({ id, resumedUs, transferFailedUs }: SimServer, status: RaftStatus): void {
+    const { currentTerm, transferTo, commitIndex } = status;
+    const nowUs = this.#timeline.nowUs;
+    const removed = !isVoter(status) && this.#safety.configurations.of(id).index <= commitIndex;
+    const waits = [
+      [this.#handsOverSince, transferTo !== null, `hands over to ${transferTo}`],
+      [this.#removedSince, removed, "was removed"],
+    ] as const;
+    for (const [since, does, what] of waits) {
+      const leadsUs = this.#leadsSince.get(id)?.sinceUs ?? 0;
+      const sinceUs = does ? Math.max(since.get(id) ?? nowUs, leadsUs) : nowUs;
+      since.set(id, sinceUs);
+      const reasonUs = Math.max(sinceUs, resumedUs, transferFailedUs);
+      require("Transfer", nowUs - reasonUs < TRANSFER_US, () => {
+        return `server ${id} ${what}, and still leads term ${currentTerm} after ${(nowUs - sinceUs) / 1e3} ms`;
+      });
+    }
   }
 
   #heardBy(leader: ServerId): Map<ServerId, number> {
@@ -327,8 +371,10 @@ class Simulation {
   }
 
   #checkEnd(): void {
+    this.#faults.count("sessionExpired", this.#safety.expiredSessions);
+    const members = new Set(this.#safety.configurations.committed.map(({ id }) => id));
     const machines = this.#servers.flatMap(({ id, life }) =>
-      life.kind === "up" ? [{ id, digest: life.machine.digest() }] : [],
+      life.kind === "up" && members.has(id) ? [{ id, digest: life.machine.digest() }] : [],
     );
     const [first] = machines;
     for (const { id, digest } of machines) {
@@ -346,4 +392,9 @@ class Simulation {
   #tell(who: string, what: string, detail?: unknown): void {
     this.#trace.add({ atUs: this.#timeline.nowUs, who, what, detail });
   }
+}
+
+/** 0 to `count` - 1. */
+function range(count: number): readonly number[] {
+  return Array.from({ length: count }, (_, i) => i);
 }

@@ -1,8 +1,12 @@
 /** The faults that strike servers and links at moments of their own, until the storm is over. */
+import { isSameConfiguration, memberOf, votersOf, type Configuration } from "../raft/configuration.ts";
 import type { ServerId } from "../raft/entry.ts";
+import type { RaftStatus } from "../raft/raft.ts";
 import type { FaultCounter } from "./fault-counter.ts";
 import { MOMENTS, type Moment } from "./moment.ts";
+import { Operator } from "./operator.ts";
 import type { Random } from "./random.ts";
+import type { Safety } from "./safety.ts";
 import type { SimNetwork } from "./sim-network.ts";
 import type { SimServer } from "./sim-server.ts";
 import { cutShort, flipBit, loseFiles, type Damage } from "./file-damage.ts";
@@ -15,8 +19,10 @@ export interface StormParts {
   readonly swarm: Swarm;
   readonly network: SimNetwork;
   readonly servers: readonly [SimServer, ...SimServer[]];
+  readonly safety: Safety;
   readonly faults: FaultCounter;
   readonly onEvent: (who: string, what: string, detail?: unknown) => void;
+  readonly onFailure: (error: unknown) => void;
 }
 
 const SHORT_US = 50_000;
@@ -29,6 +35,7 @@ const ALL_FULL = 0.2;
 
 export class Storm {
   readonly #parts: StormParts;
+  readonly #operator: Operator;
   /** Whose files were damaged and that has not caught up since; never a majority: a good copy of everything is left. */
   readonly #damaged = new Set<ServerId>();
   /** Whoever comes to one of these moments next is struck. Rare ones wait long. */
@@ -39,12 +46,18 @@ export class Storm {
 
   constructor(parts: StormParts) {
     this.#parts = parts;
+    this.#operator = new Operator({
+      ...parts,
+      tolerates: (configuration) => this.#tolerates(configuration),
+      onJoined: ({ id }) => this.#damaged.delete(id),
+    });
     this.#schedule();
   }
 
   /** Nothing strikes any more; links heal, disks have room, the stopped go on, the dead are started. */
   end(): void {
     this.#over = true;
+    this.#operator.end();
     this.#parts.network.heal();
     for (const server of this.#parts.servers) {
       server.disk.makeRoom();
@@ -70,24 +83,43 @@ export class Storm {
   }
 
   /**
-   * An operator makes a server anew that refused to start: asks all others for their terms, then makes its
-   * files. False: it need not be, or cannot be now, as not all others answer.
+   * An operator makes a server anew that refused to start: asks all other members for their terms and who belongs to
+   * the cluster, on which they have to agree, then makes its files. False: it need not be, or cannot be now.
    */
   replace(server: SimServer): boolean {
-    const { servers, random, timeline, faults } = this.#parts;
+    const { random, timeline, faults } = this.#parts;
     if (server.life.kind !== "refused" || this.#replacing.has(server.id)) return false;
-    const others = servers.filter((other) => other !== server);
-    const terms = others.flatMap(({ node, isPaused }) =>
-      node === null || isPaused ? [] : [node.status().currentTerm],
-    );
-    if (servers.length < SERVERS_TO_REPLACE_ONE || terms.length < others.length) return false;
+    const others = this.#othersWhoAgree(server.id);
+    const [first] = others ?? [];
+    if (others === null || first === undefined) return false;
+    const terms = others.map(({ currentTerm }) => currentTerm);
     this.#replacing.add(server.id);
     timeline.schedule(random.skewed(0, SHORT_US), () => {
       this.#replacing.delete(server.id);
-      server.makeAnew(Math.max(...terms));
+      if (server.life.kind !== "refused") return;
+      server.makeAnew(Math.max(...terms), first.configuration);
       faults.count("replaced");
     });
     return true;
+  }
+
+  /** Every other member of the cluster that `id` belongs to; null: one does not answer, abstains, or goes by another configuration. */
+  #othersWhoAgree(id: ServerId): readonly RaftStatus[] | null {
+    const answers = this.#parts.servers.flatMap(({ node, isPaused }) =>
+      node === null || isPaused ? [] : [node.status()],
+    );
+    const leader = answers.find(({ role }) => role === "leader") ?? answers[0];
+    if (leader === undefined) return null;
+    const { configuration } = leader;
+    if (memberOf(configuration, id) === null) return null;
+    if (votersOf(configuration).length < SERVERS_TO_REPLACE_ONE) return null;
+    const others = answers.filter(
+      (status) => status.id !== id && memberOf(configuration, status.id) !== null,
+    );
+    const agree = others.every(
+      (status) => !status.abstains && isSameConfiguration(status.configuration, configuration),
+    );
+    return agree && others.length === configuration.length - 1 ? others : null;
   }
 
   #schedule(): void {
@@ -156,6 +188,12 @@ export class Storm {
         for (const each of random.chance(ALL_FULL) ? servers : [server]) this.#fill(each);
         // Counted when something finds no room.
         return;
+      case "membership":
+        this.#operator.change();
+        break;
+      case "transfer":
+        this.#operator.transfer();
+        break;
     }
     faults.count(kind);
   }
@@ -236,9 +274,10 @@ export class Storm {
 
   /** Stops the server, does that to its files and starts it again. False: too many are damaged already. */
   #damage(server: SimServer, damage: Damage): boolean {
-    const { random, onEvent, servers } = this.#parts;
-    const most = Math.ceil(servers.length / 2) - 1;
-    if (!this.#damaged.has(server.id) && this.#damaged.size >= most) return false;
+    const { random, onEvent, safety } = this.#parts;
+    if (server.life.kind === "absent") return false;
+    const damagedToo = new Set([...this.#damaged, server.id]);
+    if (!safety.configurations.inForce.every((each) => this.#tolerates(each, damagedToo))) return false;
     server.kill();
     const what = damage({ disk: server.disk, serverId: server.id, random });
     this.#later(() => server.start());
@@ -247,6 +286,14 @@ export class Storm {
     server.damaged = true;
     onEvent(`server ${server.id}`, what);
     return true;
+  }
+
+  /** Whether a majority of its voters is without damage. */
+  #tolerates(configuration: Configuration, damaged: ReadonlySet<ServerId> = this.#damaged): boolean {
+    const voters = votersOf(configuration);
+    return (
+      voters.filter((voter) => damaged.has(voter)).length <= Math.max(0, Math.ceil(voters.length / 2) - 1)
+    );
   }
 
   #later(action: () => void): void {

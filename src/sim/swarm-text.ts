@@ -3,8 +3,9 @@ import type { Swarm } from "./swarm.ts";
 
 /** A few lines for a person: sizes first, then what may go wrong. */
 export function describeSwarm(swarm: Swarm): readonly string[] {
-  const { servers, clients, keys, thinkTimeUs, stormUs, clockSkew, maxSegmentBytes } = swarm;
-  const sizes = `${count(servers, "server")}, ${count(clients, "client")}, ${count(keys, "key")}`;
+  const { servers, spares, clients, keys, thinkTimeUs, stormUs, clockSkew, maxSegmentBytes } = swarm;
+  const cluster = spares === 0 ? count(servers, "server") : `${count(servers, "server")} and ${spares} spare`;
+  const sizes = `${cluster}, ${count(clients, "client")}, ${count(keys, "key")}`;
   return [
     `${sizes}; a storm of ${stormUs / 1e6} s, an operation about every ${milliseconds(thinkTimeUs)}`,
     describeNetwork(swarm),
@@ -13,6 +14,7 @@ export function describeSwarm(swarm: Swarm): readonly string[] {
     clockSkew === 0 ? "clocks: all right" : `clocks: up to ${percent(clockSkew)} fast or slow`,
     `log: ${count(swarm.maxBatchEntries, "entry", "entries")} a message, ${swarm.maxInflight} in flight, segments of ${maxSegmentBytes} bytes`,
     describeSnapshots(swarm),
+    describeFrontends(swarm),
   ];
 }
 
@@ -46,6 +48,12 @@ function describeSnapshots({ snapshot: { everyEntries, keepEntries, maxChunkByte
   if (everyEntries === 0) return "snapshots: none";
   const behind = `${count(keepEntries, "entry", "entries")} behind it`;
   return `snapshots: one every ${everyEntries} entries, ${behind}, sent in chunks of ${maxChunkBytes} bytes`;
+}
+
+function describeFrontends({ frontends, frontendRestart, memory }: Swarm): string {
+  const restarts = frontendRestart > 0 ? `, restarted before ${percent(frontendRestart)} of their calls` : "";
+  const kept = `${count(memory.sessions, "session")} and ${count(memory.window, "call")} remembered`;
+  return `frontends: ${frontends}${restarts}; ${kept}`;
 }
 
 function count(number: number, one: string, many = `${one}s`): string {

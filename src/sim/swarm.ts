@@ -3,10 +3,11 @@
  * one seed: bugs hide behind faults that are always on together ("swarm testing", Groce et al., 2012).
  */
 import type { Random } from "./random.ts";
+import type { MachineSizes } from "./reference-machine.ts";
 
 /**
  * Everything a simulation can inject, and what should come of it where that is rare (`replaced`, the
- * snapshots). The run counts what really happened, by these names.
+ * snapshots, what operators do). The run counts what really happened, by these names.
  */
 export const FAULT_KINDS = [
   "messageLost",
@@ -31,13 +32,27 @@ export const FAULT_KINDS = [
   "diskFull",
   "snapshotTaken",
   "snapshotInstalled",
+  "membership",
+  "memberAdded",
+  "memberPromoted",
+  "memberRemoved",
+  "leaderRemoved",
+  "joinedAnew",
+  "transfer",
+  "transferred",
+  "transferFailed",
+  "handedOver",
+  "sessionExpired",
 ] as const;
 
 export type FaultKind = (typeof FAULT_KINDS)[number];
 
 /** Times in microseconds, probabilities 0..1; 0 switches a fault off. */
 export interface Swarm {
+  /** That the cluster is created with. */
   readonly servers: number;
+  /** Servers beyond those, which may be added to it. */
+  readonly spares: number;
   readonly clients: number;
   readonly keys: number;
   /** Between the operations of one client. */
@@ -56,6 +71,12 @@ export interface Swarm {
   readonly maxInflight: number;
   readonly maxSegmentBytes: number;
   readonly snapshot: SnapshotSizes;
+  /** Frontends that clients share. */
+  readonly frontends: number;
+  /** Probability that a frontend is another one from the next call on. */
+  readonly frontendRestart: number;
+  /** How much the servers remember of what was done. */
+  readonly memory: MachineSizes;
 }
 
 /** A fault that strikes at a moment, not with a message or a disk operation. */
@@ -74,6 +95,8 @@ export type Strike = Extract<
   | "truncation"
   | "diskLost"
   | "diskFull"
+  | "membership"
+  | "transfer"
 >;
 
 export interface NetworkFaults {
@@ -105,6 +128,11 @@ export interface SnapshotSizes {
   readonly maxChunkBytes: number;
 }
 
+/** More calls than any run has. */
+export const LARGE_WINDOW = 65_536;
+/** More frontends than any run has. */
+export const MANY_SESSIONS = 1024;
+
 export const STRIKES: readonly Strike[] = [
   "partition",
   "oneWayPartition",
@@ -119,6 +147,8 @@ export const STRIKES: readonly Strike[] = [
   "truncation",
   "diskLost",
   "diskFull",
+  "membership",
+  "transfer",
 ];
 
 /** From so many servers on, one that has lost its disk can be made anew: the others are a majority without it. */
@@ -130,6 +160,7 @@ export function drawSwarm(random: Random): Swarm {
   const on = (probability: number): number => (random.chance(0.5) ? probability : 0);
   return {
     servers,
+    spares: random.pick([0, 0, 1, 2]),
     clients: random.int(1, 6),
     keys: random.int(1, 6),
     thinkTimeUs: random.pick([1000, 20_000, 100_000]),
@@ -160,12 +191,19 @@ export function drawSwarm(random: Random): Swarm {
       keepEntries: random.pick([0, 0, 3, 20]),
       maxChunkBytes: random.pick([300, 1000, 4000]),
     },
+    frontends: random.int(1, 3),
+    frontendRestart: random.pick([0, 0.01, 0.1]),
+    memory: {
+      window: random.pick([8, LARGE_WINDOW, LARGE_WINDOW]),
+      sessions: random.pick([1, 2, 3, MANY_SESSIONS]),
+    },
   };
 }
 
 /** The faults that are switched on in this swarm, and so should happen, over many seeds. */
 export function enabledFaults(swarm: Swarm): readonly FaultKind[] {
   const { network, disk, strikes, clockSkew, servers, snapshot } = swarm;
+  const changes = strikes.includes("membership");
   const replaces = strikes.includes("diskLost") && servers >= SERVERS_TO_REPLACE_ONE;
   const on: readonly (readonly [FaultKind, boolean])[] = [
     ["messageLost", network.loss > 0 && servers > 1],
@@ -177,6 +215,15 @@ export function enabledFaults(swarm: Swarm): readonly FaultKind[] {
     ["replaced", replaces],
     ["snapshotTaken", snapshot.everyEntries > 0],
     ["snapshotInstalled", snapshot.everyEntries > 0 && servers > 1],
+    ["memberAdded", changes],
+    ["memberPromoted", changes],
+    ["memberRemoved", changes && servers > 1],
+    ["leaderRemoved", changes && servers > 1],
+    ["joinedAnew", changes && servers > 1],
+    ["transferred", strikes.includes("transfer") && servers > 1],
+    ["transferFailed", strikes.includes("transfer") && servers > 1],
+    ["handedOver", servers > 1],
+    ["sessionExpired", swarm.frontendRestart > 0 && swarm.memory.sessions < MANY_SESSIONS],
   ];
   return [...on.filter(([, enabled]) => enabled).map(([kind]) => kind), ...strikes];
 }

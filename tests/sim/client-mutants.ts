@@ -1,4 +1,5 @@
 import type { Mutant } from "./mutant.ts";
+import { FORGETFUL } from "./mutant-focus.ts";
 
 /** correctness.md, "Clients". */
 export const clientMutants: readonly Mutant[] = [
@@ -6,8 +7,8 @@ export const clientMutants: readonly Mutant[] = [
     name: "routed-retry-applied-twice",
     rule: "C1",
     what: "A call that a frontend sends again takes effect again.",
-    file: "src/kv/retry-window.ts",
-    find: "if (this.#routedCalls.has(name)) return false;",
+    file: "src/kv/sessions.ts",
+    find: 'if (this.#calls.has(name)) return "repeated";',
     replace: "",
   },
   {
@@ -15,7 +16,7 @@ export const clientMutants: readonly Mutant[] = [
     rule: "C1",
     what: "A request that a client sends again takes effect again.",
     file: "src/kv/retry-window.ts",
-    find: "if (this.#requests.get(name)?.fingerprint === fingerprint) return false;",
+    find: 'if (this.#requests.get(name)?.fingerprint === fingerprint) return "repeated";',
     replace: "",
   },
   {
@@ -23,16 +24,16 @@ export const clientMutants: readonly Mutant[] = [
     rule: "C1",
     what: "Another write under a pair that was used before is taken for a retry.",
     file: "src/kv/retry-window.ts",
-    find: "if (this.#requests.get(name)?.fingerprint === fingerprint) return false;",
-    replace: "if (this.#requests.has(name)) return false;",
+    find: 'if (this.#requests.get(name)?.fingerprint === fingerprint) return "repeated";',
+    replace: 'if (this.#requests.has(name)) return "repeated";',
   },
   {
     name: "retry-window-of-one",
     rule: "C1",
-    what: "Only the last request and the last call are remembered.",
+    what: "Only the last request is remembered.",
     file: "src/kv/retry-window.ts",
-    find: "export const RETRY_WINDOW_CAPACITY = 65_536;",
-    replace: "export const RETRY_WINDOW_CAPACITY = 1;",
+    find: "this.#requests = new FifoMap(capacity);",
+    replace: "this.#requests = new FifoMap(1);",
   },
   {
     name: "names-not-saved",
@@ -47,9 +48,9 @@ export const clientMutants: readonly Mutant[] = [
     rule: "C1",
     what: "A retry is recognised and answered as one, but its value is set once more.",
     file: "src/kv/state-machine.ts",
-    find: "if (!this.#retries.admit(index, command)) return REPEATED;\n    const { key, value } = command;",
+    find: 'if (admission === "repeated") return REPEATED;',
     replace:
-      "const { key, value } = command;\n    if (!this.#retries.admit(index, command)) {\n      this.#data.set(key, value);\n      return REPEATED;\n    }",
+      'if (admission === "repeated") {\n      this.#data.set(command.key, command.value);\n      return REPEATED;\n    }',
   },
   {
     name: "acknowledged-when-logged",
@@ -102,11 +103,73 @@ export const clientMutants: readonly Mutant[] = [
     replace: "",
   },
   {
-    name: "reads-before-noop",
-    rule: "R2",
-    what: "A new leader serves reads before it knows what was committed.",
-    file: "src/node/node.ts",
-    find: 'if (this.appliedIndex < noopIndex) return { kind: "notReady" };',
+    name: "pending-moved-too-far",
+    rule: "C1",
+    what: "A frontend says that no call before the last one that it has answered is sent again.",
+    file: "src/kv/call-numbers.ts",
+    find: "while (this.#pending <= this.#newest && !this.#unfinished.has(this.#pending)) this.#pending += 1;",
+    replace: "this.#pending = Math.max(this.#pending, number + 1);",
+    focus: { ...FORGETFUL, frontends: 1, memory: { window: 65_536, sessions: 1024 } },
+  },
+  {
+    name: "forgotten-call-applied",
+    rule: "C1",
+    what: "A call for which there was no room any more takes effect again.",
+    file: "src/kv/sessions.ts",
+    find: 'if (routerCall <= session.forgotten) return "expired";',
+    replace: "",
+    focus: { ...FORGETFUL, frontends: 1, frontendRestart: 0 },
+  },
+  {
+    name: "expired-retry-applied",
+    rule: "C1",
+    what: "A retry whose session has expired takes effect.",
+    file: "src/kv/sessions.ts",
+    find: 'return retried && this.#expired > 0 ? "expired" : null;',
+    replace: "return null;",
+    focus: FORGETFUL,
+  },
+  {
+    name: "opened-anew-forgets",
+    rule: "C1",
+    what: "A session that has expired and is opened anew takes any retry for a new call.",
+    file: "src/kv/sessions.ts",
+    find: 'if (retried && pending <= session.opener) return "expired";',
+    replace: "",
+    focus: FORGETFUL,
+  },
+  {
+    name: "expired-called-done",
+    rule: "C2",
+    what: "A client is told that a write is done of which nothing is known.",
+    file: "src/kv/state-machine.ts",
+    find: 'if (admission === "expired") return EXPIRED;',
+    replace: 'if (admission === "expired") return REPEATED;',
+    focus: FORGETFUL,
+  },
+  {
+    name: "expiry-by-reads",
+    rule: "C3",
+    what: "Reads count towards the expiry of sessions.",
+    file: "src/kv/state-machine.ts",
+    find: "return this.#data.get(key);",
+    replace:
+      "this.#retries.sessions.recallExpired(this.#retries.sessions.expired + 1);\n    return this.#data.get(key);",
+  },
+  {
+    name: "sessions-not-in-snapshot",
+    rule: "S5",
+    what: "A snapshot does not hold the sessions of frontends.",
+    file: "src/kv/kv-state.ts",
+    find: 'yield* pack("sessions", parts.sessions,',
+    replace: 'yield* pack("sessions", [],',
+  },
+  {
+    name: "pending-not-saved",
+    rule: "C1",
+    what: "The log file does not say which calls have their answer.",
+    file: "src/storage/log-record.ts",
+    find: '    if (pending !== 0) fields += `,"routerPending":${pending}`;\n',
     replace: "",
   },
 ];

@@ -45,6 +45,14 @@ export const diskMutants: readonly Mutant[] = [
     file: "src/node/persister.ts",
     find: "() => this.#onPersisted(groups.at(-1)?.sequence ?? 0)",
     replace: "() => this.#onPersisted((this.#waiting.at(-1) ?? groups.at(-1))?.sequence ?? 0)",
+    // The core would be told of the next group twice.
+    also: [
+      {
+        file: "src/raft/durability.ts",
+        find: "    assert(sequence > this.#persistedSequence, `group ${sequence} was persisted before`);\n",
+        replace: "    if (sequence <= this.#persistedSequence) return;\n",
+      },
+    ],
   },
   {
     name: "group-commit-keeps-first-vote",
@@ -164,6 +172,7 @@ export const diskMutants: readonly Mutant[] = [
     file: "src/storage/log-record.ts",
     find: "if (expected === null || crc32(bytes.subarray(jsonStart, end)) !== expected) return null;",
     replace: "if (expected === null) return null;",
+    focus: BIT_FLIPS,
   },
   {
     name: "corrupt-record-dropped",
@@ -223,8 +232,8 @@ export const diskMutants: readonly Mutant[] = [
     rule: "P8",
     what: "After a restart the last recovered entry counts as applied and is not.",
     file: "src/node/node.ts",
-    find: 'if (payload.kind === "noop") {\n        machine.skip(index);',
-    replace: 'if (payload.kind === "noop" || index === this.recoveredEnd) {\n        machine.skip(index);',
+    find: 'if (payload.kind === "command") {',
+    replace: 'if (payload.kind === "command" && index !== this.recoveredEnd) {',
     also: [
       {
         file: "src/node/node.ts",

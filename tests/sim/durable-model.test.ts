@@ -2,6 +2,7 @@ import { expect, test } from "bun:test";
 import type { Command } from "../../src/kv/command.ts";
 import { RetryWindow } from "../../src/kv/retry-window.ts";
 import type { Persist } from "../../src/raft/batch.ts";
+import { initialConfiguration } from "../../src/raft/configuration.ts";
 import type { Entry } from "../../src/raft/entry.ts";
 import { INITIAL_HARD_STATE, type HardState } from "../../src/raft/hard-state.ts";
 import { ORIGIN, type SnapshotPosition } from "../../src/raft/snapshot-position.ts";
@@ -31,9 +32,9 @@ function recovered(
     retries: new RetryWindow(1),
   };
   return {
-    identity: { clusterId: "c", serverId: 0, servers: [0] },
+    identity: { clusterId: "c", serverId: 0, members: initialConfiguration([0]) },
     hardState,
-    snapshot: snapshot.index === 0 ? null : { info, state },
+    snapshot: snapshot.index === 0 ? null : { info, configuration: initialConfiguration([0]), state },
     log: { base, entries: [...entries] },
     repairs: [],
   };

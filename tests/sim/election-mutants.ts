@@ -52,7 +52,7 @@ export const electionMutants: readonly Mutant[] = [
     find: '  state.events.push({ kind: "becameCandidate", term: state.currentTerm });',
     replace: `  state.role.announced = true;
   state.role.granted.add(state.id);
-  if (hasMajority(state.options.voters, state.role.granted)) becomeLeader(state);
+  if (hasMajority(state.configurations.voters, state.role.granted)) becomeLeader(state);
   else askForVotes(state, state.currentTerm, false);`,
   },
   {

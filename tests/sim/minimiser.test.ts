@@ -2,7 +2,7 @@ import { expect, setDefaultTimeout, test } from "bun:test";
 import { fileURLToPath } from "node:url";
 import { minimise } from "../../src/sim/minimiser.ts";
 import { swarmOf } from "../../src/sim/simulation.ts";
-import type { Swarm } from "../../src/sim/swarm.ts";
+import { LARGE_WINDOW, MANY_SESSIONS, type Swarm } from "../../src/sim/swarm.ts";
 import { raftkv, type RunOptions } from "../cli/raftkv-process.ts";
 
 setDefaultTimeout(120_000);
@@ -11,6 +11,7 @@ setDefaultTimeout(120_000);
 const WILD: Swarm = {
   ...swarmOf(1),
   servers: 7,
+  spares: 2,
   clients: 6,
   keys: 5,
   stormUs: 16_000_000,
@@ -19,6 +20,9 @@ const WILD: Swarm = {
   maxBatchEntries: 100,
   maxInflight: 8,
   snapshot: { everyEntries: 5, keepEntries: 3, maxChunkBytes: 300 },
+  frontends: 3,
+  frontendRestart: 0.1,
+  memory: { window: 8, sessions: 2 },
   network: {
     latencyMinUs: 100,
     latencyMaxUs: 30_000,
@@ -43,6 +47,7 @@ test("everything that the failure does not need goes, and what it needs stays", 
   expect(swarm).toEqual({
     ...WILD,
     servers: 3,
+    spares: 0,
     clients: 1,
     keys: 1,
     stormUs: 2_000_000,
@@ -51,6 +56,9 @@ test("everything that the failure does not need goes, and what it needs stays", 
     maxBatchEntries: 1,
     maxInflight: 1,
     snapshot: { everyEntries: 0, keepEntries: 0, maxChunkBytes: 100_000 },
+    frontends: 1,
+    frontendRestart: 0,
+    memory: { window: LARGE_WINDOW, sessions: MANY_SESSIONS },
     network: { ...WILD.network, ...PLAIN, duplication: 0, delay: 0 },
     disk: { ...WILD.disk, ...PLAIN, fsyncError: 0, slow: 0 },
   });

@@ -143,3 +143,41 @@ export const LOSSES: Partial<Swarm> = {
     delayMaxUs: 50_000,
   },
 };
+
+/** Members that come and go while leaders change. */
+export const MEMBERS: Partial<Swarm> = {
+  servers: 3,
+  spares: 2,
+  clients: 6,
+  thinkTimeUs: 1000,
+  faultEveryUs: QUICKLY_US,
+  strikes: ["membership", "partition", "kill"],
+};
+
+/** The same without a pause, where files last. */
+export const RESTLESS_MEMBERS: Partial<Swarm> = {
+  ...MEMBERS,
+  faultEveryUs: 50_000,
+  strikes: ["membership"],
+};
+
+/** Leadership that is handed over all the time. */
+export const TRANSFERS: Partial<Swarm> = {
+  servers: 3,
+  clients: 6,
+  thinkTimeUs: 1000,
+  faultEveryUs: QUICKLY_US,
+  strikes: ["transfer", "kill", "partition"],
+};
+
+/** Servers that remember next to nothing, and frontends that come and go. */
+export const FORGETFUL: Partial<Swarm> = {
+  servers: 3,
+  clients: 6,
+  thinkTimeUs: 1000,
+  faultEveryUs: QUICKLY_US,
+  strikes: ["kill", "partition", "pause", "transfer"],
+  frontends: 3,
+  frontendRestart: 0.05,
+  memory: { window: 8, sessions: 1 },
+};

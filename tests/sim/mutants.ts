@@ -3,10 +3,13 @@ import { clientMutants } from "./client-mutants.ts";
 import { diskMutants } from "./disk-mutants.ts";
 import { electionMutants } from "./election-mutants.ts";
 import { fullDiskMutants } from "./full-disk-mutants.ts";
+import { membershipMutants } from "./membership-mutants.ts";
 import type { Mutant } from "./mutant.ts";
+import { readMutants } from "./read-mutants.ts";
 import { rejoinMutants } from "./rejoin-mutants.ts";
 import { replicationMutants } from "./replication-mutants.ts";
 import { snapshotMutants } from "./snapshot-mutants.ts";
+import { transferMutants } from "./transfer-mutants.ts";
 
 export const MUTANTS: readonly Mutant[] = [
   ...electionMutants,
@@ -15,6 +18,9 @@ export const MUTANTS: readonly Mutant[] = [
   ...fullDiskMutants,
   ...rejoinMutants,
   ...snapshotMutants,
+  ...readMutants,
+  ...membershipMutants,
+  ...transferMutants,
   ...clientMutants,
 ];
 

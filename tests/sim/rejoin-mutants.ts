@@ -17,8 +17,8 @@ export const rejoinMutants: readonly Mutant[] = [
     rule: "P9",
     what: "A server that has forgotten entries stands for election.",
     file: "src/raft/election.ts",
-    find: "  if (state.abstains) forgetLeader(state);\n  else becomePreCandidate(state);",
-    replace: "  becomePreCandidate(state);",
+    find: "  if (state.abstains || !mayStand(state)) forgetLeader(state);",
+    replace: "  if (!mayStand(state)) forgetLeader(state);",
     focus: LOST_DISKS,
   },
   {
@@ -71,8 +71,8 @@ export const rejoinMutants: readonly Mutant[] = [
     rule: "P9",
     what: "A server is made anew in a term that is not above those of all others.",
     file: "src/sim/storm.ts",
-    find: "server.makeAnew(Math.max(...terms));",
-    replace: "server.makeAnew(Math.max(0, Math.min(...terms) - 2));",
+    find: "server.makeAnew(Math.max(...terms), first.configuration);",
+    replace: "server.makeAnew(Math.max(0, Math.min(...terms) - 2), first.configuration);",
     focus: LOST_DISKS,
   },
   {
@@ -82,7 +82,7 @@ export const rejoinMutants: readonly Mutant[] = [
     file: "src/storage/server-store.ts",
     find: "  throw unusable(files.stateFile, `server ${serverId} has no state here: see StartRaft, or raftkv replace`);",
     replace:
-      '  await createServerStore(fs, files.stateDir, { clusterId: "simulated", serverId, servers: [0, 1, 2] });\n  return false;',
+      '  await createServerStore(fs, files.stateDir, { clusterId: "simulated", serverId, members: [0, 1, 2].map((id) => ({ id, address: "", voter: true })) });\n  return false;',
     focus: { ...LOST_DISKS, servers: 3 },
   },
 ];

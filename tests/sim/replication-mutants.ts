@@ -48,8 +48,8 @@ export const replicationMutants: readonly Mutant[] = [
     rule: "R5",
     what: "A success counts for all that the leader's log holds by now.",
     file: "src/raft/leadership.ts",
-    find: "progress.matched(lastIndexOf(request));",
-    replace: "progress.matched(state.log.lastIndex);",
+    find: "noteMatch(state, progress, lastIndexOf(request));",
+    replace: "noteMatch(state, progress, state.log.lastIndex);",
   },
   {
     name: "log-not-matched",

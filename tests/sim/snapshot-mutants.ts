@@ -140,7 +140,7 @@ export const snapshotMutants: readonly Mutant[] = [
     rule: "S5",
     what: "A snapshot does not hold which calls of frontends were done.",
     file: "src/kv/kv-state.ts",
-    find: '  yield* pack("routedCalls", parts.routedCalls, ([name, index]) => [name, index]);\n',
+    find: '  yield* pack("routedCalls", parts.calls, ([name, call]) => [name, call.index]);\n',
     replace: "",
   },
   {
@@ -252,9 +252,18 @@ export const snapshotMutants: readonly Mutant[] = [
     rule: "S6",
     what: "A leader sends no heartbeats to a follower that gets a snapshot.",
     file: "src/raft/leadership.ts",
-    find: "  leader.heartbeatElapsedTicks = 0;\n  for (const [peer, progress] of leader.progress) {",
+    find: "    progress.heartbeat = heartbeat(state, leader, progress);\n",
     replace:
-      '  leader.heartbeatElapsedTicks = 0;\n  for (const [peer, progress] of leader.progress) {\n    if (progress.state === "snapshot") continue;',
+      '    if (progress.state === "snapshot") continue;\n    progress.heartbeat = heartbeat(state, leader, progress);\n',
+    // The rounds of reads would make up for it.
+    also: [
+      {
+        file: "src/raft/leadership.ts",
+        find: "if (progress !== undefined) sendAppendEntries(state, voter, progress, heartbeat(state, leader, progress));",
+        replace:
+          'if (progress !== undefined && progress.state !== "snapshot") sendAppendEntries(state, voter, progress, heartbeat(state, leader, progress));',
+      },
+    ],
     focus: {
       ...LEFT_BEHIND,
       network: {
@@ -281,7 +290,7 @@ export const snapshotMutants: readonly Mutant[] = [
     rule: "S6",
     what: "A leader does not take note that a follower has its snapshot.",
     file: "src/raft/snapshotting.ts",
-    find: "if (reply.success) progress.matched(request.snapshot.index);\n  else if",
+    find: "if (reply.success) noteMatch(state, progress, request.snapshot.index);\n  else if",
     replace: "if",
   },
   {

@@ -1,0 +1,228 @@
+import type { Mutant, Patch } from "./mutant.ts";
+import { MEMBERS, RESTLESS_MEMBERS } from "./mutant-focus.ts";
+
+/** A majority need not know what is committed: it would make up for what is left out before it. */
+const UNKNOWN_TO_MAJORITY: Patch = {
+  file: "src/raft/membership.ts",
+  find: '  if (!isKnownToMajority(state, leader, voters)) return { kind: "refused", why: "notReady" };\n',
+  replace: "  void isKnownToMajority;\n",
+};
+
+const QUORUM = "const reached = reachedByMajority(state.configurations.voters, (voter) =>";
+
+/** correctness.md, "Membership". */
+export const membershipMutants: readonly Mutant[] = [
+  {
+    name: "change-before-noop",
+    rule: "M1",
+    what: "A leader changes the members before it has committed an entry of its term.",
+    file: "src/raft/membership.ts",
+    find: '  if (commitIndex < leader.noopIndex) return "notReady";\n',
+    replace: "",
+    also: [UNKNOWN_TO_MAJORITY],
+    focus: MEMBERS,
+  },
+  {
+    name: "two-changes-at-once",
+    rule: "M2",
+    what: "A change is made while the one before is not committed.",
+    file: "src/raft/membership.ts",
+    find: '  if (configurations.latestIndex > commitIndex) return "underWay";\n',
+    replace: "",
+    also: [UNKNOWN_TO_MAJORITY],
+    focus: RESTLESS_MEMBERS,
+  },
+  {
+    name: "truncated-change-stays",
+    rule: "M3",
+    what: "A change stays in force when its entry is truncated.",
+    file: "src/raft/state.ts",
+    find: "    this.#changeConfiguration(() => this.configurations.truncate(from));\n",
+    replace: "",
+    focus: MEMBERS,
+  },
+  {
+    name: "change-in-force-when-committed",
+    rule: "M3",
+    what: "A server goes by a change only when it is committed.",
+    file: "src/raft/state.ts",
+    find: "    this.#changeConfiguration(() => this.configurations.append(entries));\n",
+    replace: "",
+    also: [
+      {
+        file: "src/raft/state.ts",
+        find: "    this.#commitIndex = Math.max(this.#commitIndex, index);\n",
+        replace:
+          "    for (let at = this.#commitIndex + 1; at <= index; at += 1) {\n      const entry = this.log.entryAt(at);\n      this.#changeConfiguration(() => this.configurations.append([entry]));\n    }\n    this.#commitIndex = Math.max(this.#commitIndex, index);\n",
+      },
+      {
+        file: "src/raft/state.ts",
+        find: "    this.#changeConfiguration(() => this.configurations.truncate(from));\n",
+        replace: "",
+      },
+    ],
+  },
+  {
+    name: "snapshot-names-latest-members",
+    rule: "S5",
+    what: "A snapshot names the latest members, whether that is applied or not.",
+    file: "src/node/snapshots.ts",
+    find: "raft.configurationAt(machine.appliedIndex)",
+    replace: "raft.status().configuration",
+    focus: { ...RESTLESS_MEMBERS, snapshot: { everyEntries: 5, keepEntries: 0, maxChunkBytes: 4000 } },
+  },
+  {
+    name: "snapshot-without-members",
+    rule: "S5",
+    what: "A server that starts does not take the members from its snapshot.",
+    file: "src/node/node.ts",
+    find: "configuration: snapshot?.configuration ?? identity.members,",
+    replace: "configuration: identity.members,",
+  },
+  {
+    name: "installed-members-ignored",
+    rule: "S5",
+    what: "A leader's snapshot does not change the members that a server goes by.",
+    file: "src/raft/state.ts",
+    find: "this.configurations.reset(snapshot.index, configuration)",
+    replace: "this.configurations.reset(snapshot.index, this.configurations.latest)",
+  },
+  {
+    name: "addresses-lost",
+    rule: "M5",
+    what: "The log file does not hold where members are reached.",
+    file: "src/storage/log-record.ts",
+    find: "configuration.map(({ id, address, voter }) => ({ id, address, voter }));",
+    replace: 'configuration.map(({ id, voter }) => ({ id, address: "", voter }));',
+  },
+  {
+    name: "removed-leader-goes-on",
+    rule: "M4",
+    what: "A leader that was removed leads on.",
+    file: "src/raft/transfer.ts",
+    find: "return !isVoter && configurations.latestIndex <= commitIndex;",
+    replace: "return !isVoter && configurations.latestIndex <= commitIndex && commitIndex < 0;",
+  },
+  {
+    name: "removed-leader-counts-itself",
+    rule: "M4",
+    what: "A leader that is being removed counts itself in place of a voter.",
+    file: "src/raft/leadership.ts",
+    find: QUORUM,
+    replace:
+      "const { voters } = state.configurations;\n  const counted = voters.includes(state.id) ? voters : [state.id, ...voters.slice(1)];\n  const reached = reachedByMajority(counted, (voter) =>",
+  },
+  {
+    name: "non-voter-commits",
+    rule: "M5",
+    what: "What a non-voter holds counts as much as what a voter holds.",
+    file: "src/raft/leadership.ts",
+    find: QUORUM,
+    replace:
+      "const { voters, latest } = state.configurations;\n  const matches = (id: number) => (id === state.id ? state.durability.durableIndex : (progress.get(id)?.matchIndex ?? 0));\n  const counted = latest.map(({ id }) => id).toSorted((a, b) => matches(b) - matches(a)).slice(0, voters.length);\n  const reached = reachedByMajority(counted, (voter) =>",
+    focus: MEMBERS,
+  },
+  {
+    name: "non-voter-elects",
+    rule: "M5",
+    what: "Candidates ask everybody, and count the votes of non-voters.",
+    file: "src/raft/election.ts",
+    find: "for (const voter of state.configurations.voters) if (voter !== state.id) state.send(voter, request);",
+    replace: "for (const peer of state.peers) state.send(peer, request);",
+    also: [
+      {
+        file: "src/raft/election.ts",
+        find: "request.term === state.currentTerm) {\n      role.granted.add(from);\n      if (hasMajority(state.configurations.voters, role.granted)) becomeLeader(state);",
+        replace:
+          "request.term === state.currentTerm) {\n      role.granted.add(from);\n      if (role.granted.size > state.configurations.voters.length / 2) becomeLeader(state);",
+      },
+    ],
+    focus: MEMBERS,
+  },
+  {
+    name: "non-voter-stands",
+    rule: "M5",
+    what: "A non-voter stands for election.",
+    file: "src/raft/election.ts",
+    find: "if (isVoter || latestIndex <= commitIndex) return isVoter;",
+    replace:
+      "if (memberOf(configurations.latest, id) !== null) return true;\n  if (isVoter || latestIndex <= commitIndex) return isVoter;",
+    focus: MEMBERS,
+  },
+  {
+    name: "removed-stands",
+    rule: "M4",
+    what: "A server that knows that it was removed, and that this is committed, stands for election.",
+    file: "src/raft/election.ts",
+    find: "if (isVoter || latestIndex <= commitIndex) return isVoter;",
+    replace: "if (isVoter || (latestIndex <= commitIndex && commitIndex > 0)) return true;",
+    focus: MEMBERS,
+  },
+  {
+    name: "removed-never-stands",
+    rule: "M4",
+    what: "A server that is being removed does not stand, though nobody else can win.",
+    file: "src/raft/election.ts",
+    find: "if (isVoter || latestIndex <= commitIndex) return isVoter;\n  return memberOf(configurations.at(latestIndex - 1), id)?.voter === true;",
+    replace: "void latestIndex;\n  void commitIndex;\n  void memberOf;\n  void id;\n  return isVoter;",
+    focus: {
+      ...RESTLESS_MEMBERS,
+      servers: 2,
+      spares: 0,
+      clients: 1,
+      strikes: ["membership", "totalPowerLoss"],
+      faultEveryUs: 100_000,
+    },
+  },
+  {
+    name: "promoted-without-catching-up",
+    rule: "M5",
+    what: "A server becomes a voter whatever it lacks.",
+    file: "src/raft/membership.ts",
+    find: 'return isCaughtUp(state, leader.progress.get(change.id)) ? null : "notCaughtUp";',
+    replace: "return null;",
+    focus: MEMBERS,
+  },
+  {
+    name: "added-as-voter",
+    rule: "M5",
+    what: "A new server votes from the beginning.",
+    file: "src/raft/membership.ts",
+    find: "{ id, address: change.address, voter: false }",
+    replace: "{ id, address: change.address, voter: true }",
+  },
+  {
+    name: "new-member-not-followed",
+    rule: "M5",
+    what: "A leader sends nothing to a server that was added.",
+    file: "src/raft/membership.ts",
+    find: "  followMembers(state, leader);\n  return",
+    replace: "  void followMembers;\n  return",
+  },
+  {
+    name: "transport-not-told",
+    rule: "M5",
+    what: "A server does not learn where a new member is.",
+    file: "src/node/node.ts",
+    find: "if (configuration !== this.#configuration) {",
+    replace: "if (this.#configuration === null) {",
+  },
+  {
+    name: "joiner-votes-at-once",
+    rule: "P9",
+    what: "A server that joins under the id of one that was removed votes before it has caught up.",
+    file: "src/raft/hard-state.ts",
+    find: "return { currentTerm: term, votedFor: id, abstainsThrough: 0, abstainsTo: index };",
+    replace: "return { currentTerm: term, votedFor: id, abstainsThrough: 0, abstainsTo: index - index + 1 };",
+    focus: MEMBERS,
+  },
+  {
+    name: "joiner-forgets-to-abstain",
+    rule: "P9",
+    what: "The state file does not say that a server that joins has no say yet.",
+    file: "src/storage/state-file.ts",
+    find: "...(hardState.abstainsTo === undefined ? {} : { abstainsTo: hardState.abstainsTo }),",
+    replace: "",
+    focus: MEMBERS,
+  },
+];

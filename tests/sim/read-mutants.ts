@@ -1,0 +1,107 @@
+import type { Mutant } from "./mutant.ts";
+import { PARTITIONS, SLOW_NETWORK } from "./mutant-focus.ts";
+
+/** correctness.md, "Reads". */
+export const readMutants: readonly Mutant[] = [
+  {
+    name: "read-without-round",
+    rule: "L1",
+    what: "A leader answers a read without asking whether it still leads.",
+    file: "src/raft/reading.ts",
+    find: "role.reads.add(id, Math.max(state.commitIndex, role.noopIndex));",
+    replace: "state.reads.push({ read: id, readIndex: Math.max(state.commitIndex, role.noopIndex) });",
+    focus: PARTITIONS,
+  },
+  {
+    name: "reads-before-noop",
+    rule: "L2",
+    what: "A new leader's read does not wait for its no-op.",
+    file: "src/raft/reading.ts",
+    find: "Math.max(state.commitIndex, role.noopIndex)",
+    replace: "state.commitIndex",
+    focus: PARTITIONS,
+  },
+  {
+    name: "read-joins-round",
+    rule: "L3",
+    what: "A read is confirmed by a round that began before it.",
+    file: "src/raft/read-rounds.ts",
+    find: "round: this.latest + 1 });",
+    replace: "round: this.latest });",
+    focus: PARTITIONS,
+  },
+  {
+    name: "another-terms-answer-confirms",
+    rule: "L1",
+    what: "Whoever answers in a later term confirms that the leader leads.",
+    file: "src/raft/state.ts",
+    find: 'if (this.isPlausible(replyTerm)) this.stepDown(replyTerm, "higherTerm");\n    return null;',
+    replace: "return this.progressOf(peer, term);",
+    also: [
+      {
+        file: "src/raft/leadership.ts",
+        find: "  if (reply.term < state.currentTerm) return;\n  progress.lastContactTick",
+        replace:
+          "  if (reply.term !== state.currentTerm) {\n    progress.confirmedRound = request.round;\n    return;\n  }\n  progress.lastContactTick",
+      },
+    ],
+  },
+  {
+    name: "read-index-of-noop",
+    rule: "L4",
+    what: "A read need only see what was committed when the leader was elected.",
+    file: "src/raft/reading.ts",
+    find: "Math.max(state.commitIndex, role.noopIndex)",
+    replace: "role.noopIndex",
+  },
+  {
+    name: "read-before-applied",
+    rule: "L4",
+    what: "A server answers a read as soon as the leader has told it how far it must have applied.",
+    file: "src/node/reads.ts",
+    find: "const appliedIndex = this.#parts.appliedIndex();",
+    replace: "const appliedIndex = Infinity;",
+  },
+  {
+    name: "leaderless-read-served",
+    rule: "L4",
+    what: "A server that knows no leader, as one that has just started, reads what it has.",
+    file: "src/node/reads.ts",
+    find: "      this.#fail(this.#takeGathered(), read);",
+    replace: '      this.#answerReaders(this.#takeGathered().readers, { kind: "ready" });',
+  },
+  {
+    name: "lost-read-index-served",
+    rule: "L1",
+    what: "A server whose leader does not answer reads what it has.",
+    file: "src/node/reads.ts",
+    find: 'this.#fail(asked, unavailable(asked, "did not answer"));',
+    replace: 'this.#answerReaders(asked.readers, { kind: "ready" });',
+  },
+  {
+    name: "reader-joins-request",
+    rule: "L3",
+    what: "A reader takes the answer to a question that was asked before it came.",
+    file: "src/node/reads.ts",
+    find: "const asked = { ...this.#takeGathered(), leaderId, term };",
+    replace: "const asked = { ...this.#gathered, leaderId, term };",
+    focus: SLOW_NETWORK,
+  },
+  {
+    name: "reads-wait-for-lost-leadership",
+    rule: "C5",
+    what: "On step-down the waiting readers are not told.",
+    file: "src/raft/state.ts",
+    find: "      this.reads.push(...this.role.reads.abandon());\n",
+    replace: "",
+  },
+  {
+    name: "confirmed-reads-wait-in-vain",
+    rule: "C5",
+    what: "A reader waits at a deposed leader for an entry that may never come.",
+    file: "src/node/reads.ts",
+    find: "    this.#dismissOrphans(status);\n",
+    replace: "",
+    focus: PARTITIONS,
+  },
+];
