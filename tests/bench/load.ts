@@ -45,11 +45,14 @@ export function putAtFrontend(address: string, options: LoadOptions): Promise<Lo
   });
 }
 
-/** Local reads of one server. */
-export function getAtServer(address: string, options: LoadOptions): Promise<LoadResult> {
+/** Reads at one server. */
+export function getAtServer(
+  address: string,
+  options: LoadOptions,
+  consistency: "LOCAL" | "LINEARIZABLE" = "LOCAL",
+): Promise<LoadResult> {
   return closedLoop("KeyValueStore", address, options, async (client, { key }, timeoutMs) => {
-    await client.call("Get", { arg: key }, timeoutMs);
-    return true;
+    return (await client.call("Get", { arg: key, consistency }, timeoutMs)).code === "OK";
   });
 }
 

@@ -40,7 +40,7 @@ export async function damageFiles(rounds: number, random: Random): Promise<Damag
     await auditor.writeBarrier();
     const options = { clients: 4, routes: [route], keys: 64, valueBytes: () => 100, pauseMs: 5 } as const;
     const writers = new Writers(ledger, options);
-    const readers = SERVERS.map((id) => new Reader(deployment, ledger, id, SERVERS.length));
+    const readers = SERVERS.map((id) => new Reader(deployment, ledger, id));
     const results = { rejoined: 0, refused: 0 };
     while (results.rejoined + results.refused < rounds && ledger.complaints.length < ENOUGH_COMPLAINTS) {
       const victim = random.pick(SERVERS);

@@ -142,11 +142,13 @@ describe("processes of one deployment", () => {
     expect(await Bun.file(join(cluster.stateDirectory, "server_4.json")).exists()).toBe(false);
   });
 
-  test("StartServer of an unknown id is a clear error", async () => {
+  test("I2: StartServer of an id that no server can have is a clear error", async () => {
     await cluster.startFrontend();
     await cluster.startRaft(3);
-    expect((await cluster.startServer(7)).error).toMatch(/server 7 is not in the cluster/);
-    expect((await cluster.startServer(-1)).error).not.toBe("");
+    expect((await cluster.startServer(-1)).error).toBe("a server's id is 0 or more, not -1");
+    expect((await cluster.startServer(65_535)).error).toMatch(/port \d+ of server 65535 does not exist/);
+    expect((await cluster.startServer(2 ** 40)).error).not.toBe("");
+    for (const id of [0, 1, 2]) expect(cluster.pids(id)).toHaveLength(1);
   });
 
   test("a server started by hand carries its name in the process list and serves the state it finds", async () => {
