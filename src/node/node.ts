@@ -24,7 +24,7 @@ import type { Batch } from "../raft/batch.ts";
 import type { Configuration, ConfigurationChange } from "../raft/configuration.ts";
 import type { Entry, LogIndex, ServerId, Term } from "../raft/entry.ts";
 import type { Reply, Request } from "../raft/message.ts";
-import { Raft, type RaftStatus } from "../raft/raft.ts";
+import { type FollowerStatus, Raft, type RaftStatus } from "../raft/raft.ts";
 import { ORIGIN } from "../raft/snapshot-position.ts";
 import { servesElection } from "../storage/reserve.ts";
 import type { Recovered, SnapshotInfo, SnapshotSource } from "../storage/store.ts";
@@ -108,6 +108,11 @@ export class Node {
 
   status(): RaftStatus {
     return this.#raft.status();
+  }
+
+  /** As Raft.followers. */
+  followers(): readonly FollowerStatus[] | null {
+    return this.#raft.followers();
   }
 
   /** An entry of the log, firstLogIndex to lastLogIndex; for checks and reports. */
@@ -371,6 +376,7 @@ function recoveredRaft({ raftOptions }: Pick<NodeParts, "raftOptions">, recovere
     log,
     snapshot: snapshot?.info.position ?? ORIGIN,
     configuration: snapshot?.configuration ?? identity.members,
+    configurationFrom: identity.membersFrom ?? 0,
   });
 }
 

@@ -94,7 +94,9 @@ export class Snapshotter {
     if (clock.nowMs() < this.#notBeforeMs) return;
     if (this.#callers.length === 0 && !this.#isDue()) return;
     if (core.appliedConfiguration().length === 0) {
-      this.#dismissCallers(new RaftKvError("unavailable", "this server is in no cluster yet; retry later"));
+      this.#dismissCallers(
+        new RaftKvError("unavailable", "this server has not caught up with a cluster yet; retry later"),
+      );
       return;
     }
     this.#running = this.#take().finally(() => (this.#running = null));

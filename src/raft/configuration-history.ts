@@ -22,12 +22,18 @@ export class ConfigurationHistory {
    * The recovered configuration is that of the newest entry of its kind up to the snapshot; where that entry has gone,
    * it is at the base of the log or before.
    */
-  constructor({ log, snapshot, configuration }: PersistentState<unknown>) {
+  constructor({ log, snapshot, configuration, configurationFrom = 0 }: PersistentState<unknown>) {
     const before = log.entries.findLast(
       ({ index, payload }) => index <= snapshot.index && payload.kind === "configuration",
     );
-    this.#known = [known(before?.index ?? log.base.index, configuration)];
+    const latest = snapshot.index === 0 ? configurationFrom : log.base.index;
+    this.#known = [known(before?.index ?? latest, configuration)];
     this.append(log.entries.filter(({ index }) => index > snapshot.index));
+  }
+
+  /** Before it, nothing is known. */
+  get #first(): Known {
+    return defined(this.#known[0], "a configuration");
   }
 
   get #latest(): Known {
@@ -48,18 +54,16 @@ export class ConfigurationHistory {
     return this.#latest.voters;
   }
 
-  /** The one in effect at `index`, which is at or above the newest snapshot's. */
+  /** The one in effect at `index`, which is at or above the newest snapshot's; empty where that is not known. */
   at(index: LogIndex): Configuration {
-    return defined(
-      this.#known.findLast((one) => one.index <= index),
-      `a configuration at ${index}, which has gone`,
-    ).configuration;
+    return this.#known.findLast((one) => one.index <= index)?.configuration ?? [];
   }
 
   /** These have been added to the log. */
   append(entries: readonly Entry<unknown>[]): void {
     for (const { index, payload } of entries) {
-      if (payload.kind !== "configuration") continue;
+      // Older than what a server made anew was told; it has no say until it has caught up.
+      if (payload.kind !== "configuration" || index <= this.#first.index) continue;
       assert(index > this.latestIndex, `configuration ${index} after ${this.latestIndex}`);
       this.#known.push(known(index, payload.configuration));
     }
@@ -67,8 +71,7 @@ export class ConfigurationHistory {
 
   /** The entry at `from` and all that follow are gone from the log. */
   truncate(from: LogIndex): void {
-    this.#known = this.#known.filter(({ index }) => index < from);
-    assert(this.#known.length > 0, `no configuration is left before ${from}`);
+    this.#known = this.#known.filter((one) => one === this.#first || one.index < from);
   }
 
   /** A snapshot at `index` stands for what was before. */

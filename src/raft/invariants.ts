@@ -11,7 +11,7 @@ export type TermAt = (index: LogIndex) => Term | null;
 
 export function stateViolations(status: RaftStatus, termAt: TermAt): readonly string[] {
   const { commitIndex, lastLogIndex, durableIndex, currentTerm, role, noopIndex, votedFor } = status;
-  const { firstLogIndex, snapshotIndex, configuration, configurationIndex, followers } = status;
+  const { firstLogIndex, snapshotIndex, configuration, configurationIndex } = status;
   const lastTerm = termAt(lastLogIndex);
   if (lastTerm === null) return [`nobody knows the term of the log's last entry ${lastLogIndex}`];
   return failing([
@@ -31,9 +31,11 @@ export function stateViolations(status: RaftStatus, termAt: TermAt): readonly st
     [role !== "candidate" || votedFor === status.id, "a candidate that did not vote for itself"],
     [role !== "leader" || lastTerm === currentTerm, "a leader without an entry of its term"],
     [noopIndex === null || noopIndex <= lastLogIndex, "a leader that lost its no-op"],
-    [configurationIndex <= lastLogIndex, `configuration ${configurationIndex} is past the log's end`],
+    [
+      configurationIndex <= lastLogIndex || status.abstains,
+      `configuration ${configurationIndex} is past the log's end`,
+    ],
     [role === "follower" || configuration.length > 0, `a ${role} of no cluster`],
-    [(role === "leader") === (followers !== null), `a ${role} that knows of the wrong followers`],
   ]);
 }
 

@@ -1,5 +1,5 @@
 import type { Configuration } from "./configuration.ts";
-import type { Entry } from "./entry.ts";
+import type { Entry, LogIndex } from "./entry.ts";
 import type { HardState } from "./hard-state.ts";
 import type { SnapshotPosition } from "./snapshot-position.ts";
 
@@ -16,4 +16,9 @@ export interface PersistentState<C> {
   readonly snapshot: SnapshotPosition;
   /** As of that snapshot; without one, what the server was created with. */
   readonly configuration: Configuration;
+  /**
+   * Without a snapshot: from which entry on that is in effect; absent: from the first. A server made anew in a
+   * cluster that goes on is told of today's configuration, and the log that it gets begins before it.
+   */
+  readonly configurationFrom?: LogIndex;
 }

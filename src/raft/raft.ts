@@ -96,8 +96,6 @@ export interface RaftStatus {
   readonly configurationIndex: LogIndex;
   /** Whom a leader hands over to; null: nobody. */
   readonly transferTo: ServerId | null;
-  /** Of a leader: every other member, ascending; null for everyone else. */
-  readonly followers: readonly FollowerStatus[] | null;
 }
 
 export class Raft<C> {
@@ -263,9 +261,15 @@ export class Raft<C> {
     return this.#state.log.entryAt(index);
   }
 
-  /** Who belongs to the cluster as of the entry at `index`, which is at or above the newest snapshot's. */
+  /** Who belongs to the cluster as of the entry at `index`, at or above the newest snapshot's; empty: not known. */
   configurationAt(index: LogIndex): Configuration {
     return this.#state.configurations.at(index);
+  }
+
+  /** What a leader knows of every other member, ascending by id; null for everyone else. */
+  followers(): readonly FollowerStatus[] | null {
+    const { role } = this.#state;
+    return role.kind === "leader" ? followersOf(this.#state, role) : null;
   }
 
   status(): RaftStatus {
@@ -288,7 +292,6 @@ export class Raft<C> {
       configuration: configurations.latest,
       configurationIndex: configurations.latestIndex,
       transferTo: role.kind === "leader" ? (role.transfer?.to ?? null) : null,
-      followers: role.kind === "leader" ? followersOf(this.#state, role) : null,
     };
   }
 }

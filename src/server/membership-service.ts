@@ -22,7 +22,7 @@ import type { probe } from "./probe.ts";
 import { notLeader, type Refusal } from "./refusal.ts";
 
 export interface MembershipContext {
-  readonly node: Pick<Node, "status" | "changeConfiguration" | "transferLeadership">;
+  readonly node: Pick<Node, "status" | "followers" | "changeConfiguration" | "transferLeadership">;
   readonly identity: Identity;
   readonly addresses: Addresses;
   readonly clock: Clock;
@@ -143,8 +143,7 @@ class Addition {
     const { node, clock } = this.#context;
     const id = this.#id;
     for (;;) {
-      const { followers } = node.status();
-      const caughtUp = followers?.some((follower) => follower.id === id && follower.caughtUp) ?? true;
+      const caughtUp = node.followers()?.some((follower) => follower.id === id && follower.caughtUp) ?? true;
       const refusal = caughtUp
         ? await this.#tryPromote()
         : { kind: "later" as const, why: "it has not caught up" };

@@ -58,7 +58,9 @@ export async function rejoin(newcomer: Newcomer, { clusterId, members }: Rejoine
     const configuration = configurationOf(newcomer, answers);
     checkVoters(id, configuration, members);
     const hardState = hardStateAfterLoss(Math.max(...answers.map(({ term }) => term)), id);
-    const identity = { clusterId, serverId: id, members: configuration };
+    const membersFrom = Math.max(...answers.map(({ configurationIndex }) => configurationIndex));
+    const since = membersFrom === 0 ? {} : { membersFrom };
+    const identity = { clusterId, serverId: id, members: configuration, ...since };
     await createServerStore(fs, stateDirectory, identity, { hardState });
   } finally {
     await claim.close();

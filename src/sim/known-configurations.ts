@@ -24,8 +24,8 @@ interface FoundChange extends PlacedConfiguration {
 
 /** One server's log, as far as configurations go. */
 interface View {
-  /** What it was created with. */
-  readonly founded: Configuration;
+  /** What it was created with, and from which entry on that counts, where it was made anew; else 0. */
+  readonly founded: PlacedConfiguration;
   /** Ascending; those below the log's beginning say nothing. */
   changes: FoundChange[];
   /** Up to here the log was looked through. */
@@ -62,8 +62,8 @@ export class KnownConfigurations {
       this.#committed.push({ index, configuration: payload.configuration });
   }
 
-  /** Server `id` starts; `founded` is what it was created with. */
-  starts(id: ServerId, founded: Configuration): void {
+  /** Server `id` starts; `founded` is what it was created with, older entries notwithstanding. */
+  starts(id: ServerId, founded: PlacedConfiguration): void {
     this.#views.set(id, { founded, changes: [], scanned: { index: 0, term: 0 }, firstLogIndex: 1 });
   }
 
@@ -103,10 +103,11 @@ export class KnownConfigurations {
     const view = this.#views.get(id);
     if (view === undefined) return { index: 0, configuration: [] };
     const { changes, firstLogIndex, founded } = view;
-    const latest = changes.findLast(({ index }) => index < end && index >= firstLogIndex);
+    const oldest = firstLogIndex === 1 ? founded.index + 1 : firstLogIndex;
+    const latest = changes.findLast(({ index }) => index < end && index >= oldest);
     if (latest !== undefined) return latest;
     // Below the log everything is committed.
-    if (firstLogIndex === 1) return { index: 0, configuration: founded };
+    if (firstLogIndex === 1) return founded;
     return { index: firstLogIndex - 1, configuration: this.committedAt(firstLogIndex - 1) };
   }
 

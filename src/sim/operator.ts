@@ -163,10 +163,13 @@ export class Operator {
   #propose(change: ConfigurationChange, done: () => void, attempts = ATTEMPTS): void {
     const { timeline, network, random, faults, tolerates } = this.#parts;
     this.#atLeader(async (node, server) => {
-      if (!tolerates(changed(node.status().configuration, change))) return;
+      const { configuration } = node.status();
+      if (!tolerates(changed(configuration, change))) return;
       const proposal = node.changeConfiguration(change);
       // Now and then somebody else has the same moment for another one.
-      const second = random.chance(0.1) ? node.changeConfiguration({ kind: "remove", id: server.id }) : null;
+      const other: ConfigurationChange = { kind: "remove", id: server.id };
+      const alsoAsked = random.chance(0.1) && tolerates(changed(configuration, other));
+      const second = alsoAsked ? node.changeConfiguration(other) : null;
       const outcome = await proposal;
       const why = "why" in outcome ? ` (${outcome.why})` : "";
       this.#tell(`asks server ${server.id} to ${change.kind} ${change.id}: ${outcome.kind}${why}`);

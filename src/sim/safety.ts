@@ -89,7 +89,8 @@ export class Safety {
     this.#before.delete(id);
     this.votes.started(id);
     this.durable(id).recovered(recovered, damaged);
-    this.configurations.starts(id, recovered.identity.members);
+    const { members: configuration, membersFrom: index = 0 } = recovered.identity;
+    this.configurations.starts(id, { index, configuration });
     const { snapshot } = recovered;
     if (snapshot === null) return;
     this.#checkPosition(id, snapshot.info.position);

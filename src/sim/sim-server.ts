@@ -159,8 +159,9 @@ export class SimServer implements Endpoint {
     throw new TypeError(`server ${this.id} has no process`);
   }
 
-  #identity(members: Configuration): Identity {
-    return { clusterId: "simulated", serverId: this.id, members };
+  #identity(members: Configuration, membersFrom: LogIndex = 0): Identity {
+    const since = membersFrom === 0 ? {} : { membersFrom };
+    return { clusterId: "simulated", serverId: this.id, members, ...since };
   }
 
   /** Makes its files, as StartRaft does for each of `founders`. */
@@ -175,11 +176,11 @@ export class SimServer implements Endpoint {
 
   /**
    * Makes its files anew, as ReplaceServer does, and starts it. No other of `members`, which is what all of them go
-   * by, is in a later term than `term`.
+   * by from the entry at `membersFrom` on, is in a later term than `term`.
    */
-  makeAnew(term: Term, members: Configuration): void {
+  makeAnew(term: Term, members: Configuration, membersFrom: LogIndex): void {
     const hardState = hardStateAfterLoss(term, this.id);
-    this.#remake(hardState, members);
+    this.#remake(hardState, this.#identity(members, membersFrom));
     this.#abstains = true;
     this.#tell("is made anew", hardState);
     this.#parts.safety.madeAnew(this.id, hardState);
@@ -201,17 +202,17 @@ export class SimServer implements Endpoint {
    * committed then.
    */
   join(hardState: HardState, committed: LogIndex): void {
-    this.#remake(hardState, []);
+    this.#remake(hardState, this.#identity([]));
     this.#abstains = true;
     this.#tell("is to join", hardState);
     this.#parts.safety.begunAnew(this.id, hardState, committed);
     this.start();
   }
 
-  #remake(hardState: HardState, members: Configuration): void {
+  #remake(hardState: HardState, identity: Identity): void {
     this.disk.makeRoom();
     eraseServer(this.disk.files, STATE_DIRECTORY, this.id)
-      .then(() => createServerStore(this.disk.files, STATE_DIRECTORY, this.#identity(members), { hardState }))
+      .then(() => createServerStore(this.disk.files, STATE_DIRECTORY, identity, { hardState }))
       .catch((error: unknown) => this.#parts.onFailure(error));
     drainMicrotasks();
     this.disk.processDied();

@@ -93,11 +93,12 @@ export class Storm {
     const [first] = others ?? [];
     if (others === null || first === undefined) return false;
     const terms = others.map(({ currentTerm }) => currentTerm);
+    const since = Math.max(...others.map(({ configurationIndex }) => configurationIndex));
     this.#replacing.add(server.id);
     timeline.schedule(random.skewed(0, SHORT_US), () => {
       this.#replacing.delete(server.id);
       if (server.life.kind !== "refused") return;
-      server.makeAnew(Math.max(...terms), first.configuration);
+      server.makeAnew(Math.max(...terms), first.configuration, since);
       faults.count("replaced");
     });
     return true;

@@ -18,6 +18,8 @@ export const RESERVE_BYTES = 64 * 1024;
 /** What most file systems keep books in: less may free nothing, more would leave commands the rest. */
 const PIECE_BYTES = 4096;
 
+const CONTENT = incompressible(RESERVE_BYTES);
+
 /** Whether an election needs some of it in `currentTerm`. */
 export function servesElection({ hardState, writes }: Persist<unknown>, currentTerm: Term): boolean {
   return hardState !== null || writes.some((write) => electionEntries(write, currentTerm) > 0);
@@ -52,7 +54,7 @@ export class Reserve {
     await attempt(async () => {
       const file = (this.#file ??= await this.#fs.openAppend(this.#path));
       if (file.size > RESERVE_BYTES) await file.truncate(RESERVE_BYTES);
-      file.append(content(RESERVE_BYTES - file.size));
+      file.append(CONTENT.subarray(file.size));
       await file.sync();
     });
   }
@@ -84,7 +86,7 @@ async function attempt(work: () => Promise<void>): Promise<boolean> {
 }
 
 /** Not zeros: a file system that compresses would keep no blocks for them. */
-function content(byteLength: number): Uint8Array {
+function incompressible(byteLength: number): Uint8Array {
   let seed = 1;
   return Uint8Array.from({ length: byteLength }, () => (seed = (seed * 48271) % 0x7fffffff) >> 8);
 }

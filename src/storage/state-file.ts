@@ -7,6 +7,7 @@
  *     "serverId": 0,
  *     "servers": [0, 1, 2],      the cluster as the server was created; "members" in full where that says too
  *                                little (member-list.ts), [] when the server is to be added to a cluster
+ *     "membersFrom": 30,         absent when they were that from the start
  *     "currentTerm": 7,
  *     "votedFor": null,          the id of a server, or null
  *     "abstainsThrough": 7,      absent when it is 0
@@ -53,6 +54,7 @@ const shape = z
     serverId: serverIdShape,
     servers: serversShape.optional(),
     members: membersShape.optional(),
+    membersFrom: z.int().min(1).optional(),
     currentTerm: z.int().min(0),
     votedFor: serverIdShape.nullable(),
     abstainsThrough: z.int().min(1).optional(),
@@ -98,11 +100,16 @@ export function decodeStateFile(path: string, bytes: Uint8Array): ServerState {
     const issue = parsed.error.issues[0];
     throw corrupted(path, null, `${issue?.path.join(".") ?? ""}: ${issue?.message ?? "wrong shape"}`);
   }
-  const { clusterId, serverId, members, checksum } = parsed.data;
+  const { clusterId, serverId, members, membersFrom, checksum } = parsed.data;
   const { currentTerm, votedFor, abstainsThrough = 0, abstainsTo } = parsed.data;
   const { logReaches = null, installing = null } = parsed.data;
   const state: ServerState = {
-    identity: { clusterId, serverId, members: members ?? [] },
+    identity: {
+      clusterId,
+      serverId,
+      members: members ?? [],
+      ...(membersFrom === undefined ? {} : { membersFrom }),
+    },
     hardState: {
       currentTerm,
       votedFor,
@@ -153,6 +160,7 @@ function fieldsOf({ identity, hardState, logReaches, installing }: ServerState) 
     clusterId: identity.clusterId,
     serverId: identity.serverId,
     ...encodeMembers(identity.members),
+    ...(identity.membersFrom === undefined ? {} : { membersFrom: identity.membersFrom }),
     currentTerm: hardState.currentTerm,
     votedFor: hardState.votedFor,
     ...(hardState.abstainsThrough === 0 ? {} : { abstainsThrough: hardState.abstainsThrough }),

@@ -13,6 +13,11 @@ export interface Identity {
   readonly serverId: ServerId;
   /** The cluster as this server was created; empty: it is to be added to one, and learns it from the log. */
   readonly members: Configuration;
+  /**
+   * From which entry on they were members, where the server was made anew in a cluster that had changed before; absent:
+   * from the first on.
+   */
+  readonly membersFrom?: LogIndex;
 }
 
 /** What a server finds when it starts. */

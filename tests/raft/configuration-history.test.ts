@@ -18,6 +18,28 @@ function historyOf(entries: readonly Entry<string>[], snapshot = ORIGIN, base = 
 }
 
 describe("the configurations of a log", () => {
+  test("S5: of a server made anew are not known before the one it was told, and older ones do not count", () => {
+    const today = members([0, 1, 3]);
+    const history = new ConfigurationHistory({
+      hardState: hardState(1),
+      log: { base: ORIGIN, entries: [configurationEntry(1, 1, members([0, 1], [2]))] },
+      snapshot: ORIGIN,
+      configuration: today,
+      configurationFrom: 4,
+    });
+    history.append([
+      ...entriesOf(1, 1),
+      configurationEntry(3, 1, members([0, 1])),
+      configurationEntry(4, 1, today),
+    ]);
+    expect(history).toMatchObject({ latestIndex: 4, latest: today });
+    expect([0, 1, 3, 4, 9].map((index) => history.at(index).length)).toEqual([0, 0, 0, 3, 3]);
+    history.truncate(2);
+    expect(history).toMatchObject({ latestIndex: 4, latest: today });
+    history.append([configurationEntry(5, 1, members([0, 1, 2, 3]))]);
+    expect(history).toMatchObject({ latestIndex: 5, voters: [0, 1, 2, 3] });
+  });
+
   test("M3, dissertation §4.1: the latest of the recovered log counts, committed or not", () => {
     const history = historyOf([
       ...entriesOf(0, 1),

@@ -17,7 +17,7 @@ import { stateViolations, stepViolations } from "../../src/raft/invariants.ts";
 import type { ChangeResult } from "../../src/raft/membership.ts";
 import type { Reply, Request } from "../../src/raft/message.ts";
 import type { RaftOptions } from "../../src/raft/options.ts";
-import { Raft, type RaftStatus } from "../../src/raft/raft.ts";
+import { type FollowerStatus, Raft, type RaftStatus } from "../../src/raft/raft.ts";
 import { ORIGIN, type SnapshotPosition } from "../../src/raft/snapshot-position.ts";
 import type { TransferResult } from "../../src/raft/transfer.ts";
 import { accepted, command, installReply, testOptions, voteReply } from "./raft-values.ts";
@@ -73,6 +73,10 @@ export class TestServer {
     this.disk = new TestDisk({ hardState, log: { base, entries: log }, snapshot: base, configuration });
     this.appliedIndex = base.index;
     this.#raft = this.#start();
+  }
+
+  get followers(): readonly FollowerStatus[] | null {
+    return this.#raft.followers();
   }
 
   get status(): RaftStatus {

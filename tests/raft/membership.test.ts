@@ -177,7 +177,7 @@ describe("non-voters", () => {
     leader.persist();
     leader.acceptAll(1, 2);
     expect(leader.change(promote(3))).toEqual({ kind: "refused", why: "notCaughtUp" });
-    expect(leader.status.followers?.at(-1)).toEqual({ id: 3, matchIndex: 0, caughtUp: false, heard: false });
+    expect(leader.followers?.at(-1)).toEqual({ id: 3, matchIndex: 0, caughtUp: false, heard: false });
     // The first round, from the beginning of the log, takes longer than that.
     for (let ticks = 0; ticks < 12; ticks += 1) {
       leader.tick();
@@ -185,7 +185,7 @@ describe("non-voters", () => {
     }
     leader.tick(3);
     leader.acceptAll();
-    expect(leader.status.followers?.at(-1)).toMatchObject({
+    expect(leader.followers?.at(-1)).toMatchObject({
       id: 3,
       matchIndex: 2,
       caughtUp: false,
@@ -193,7 +193,7 @@ describe("non-voters", () => {
     });
     leader.tick(3);
     leader.acceptAll();
-    expect(leader.status.followers?.at(-1)).toMatchObject({ id: 3, caughtUp: true });
+    expect(leader.followers?.at(-1)).toMatchObject({ id: 3, caughtUp: true });
     expect(leader.change(promote(3))).toMatchObject({ kind: "accepted" });
     expect(leader.status.configuration).toEqual(members([0, 1, 2, 3]));
   });

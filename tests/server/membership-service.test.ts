@@ -76,7 +76,7 @@ test("M5: a non-voter stays one until it is promoted", async () => {
   expect(service.members()).toBe("0,1,2/3");
   expect(await service.add(3)).toMatchObject({ error: expect.stringMatching(/as a non-voter: promote it/) });
   await service.cluster.until(() => {
-    const { followers } = service.cluster.node(0).status();
+    const followers = service.cluster.node(0).followers();
     return followers?.some(({ id, caughtUp }) => id === 3 && caughtUp) ?? false;
   });
   expect(await service.call("PromoteMember", { arg: 3 })).toEqual({ success: true });

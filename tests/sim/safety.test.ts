@@ -48,7 +48,6 @@ function leader(id: number, log: Log, configuration: Configuration): Checked {
     configuration,
     configurationIndex: 0,
     transferTo: null,
-    followers: [],
   };
   return {
     status: () => status,

@@ -23,7 +23,11 @@ function stateWith(members: Configuration): ServerState {
 }
 
 /** Of a server of a cluster of several machines, and of one that is to be added to it. */
-const OTHER_STATES = [stateWith(SPREAD), stateWith(SPREAD.slice(0, 2)), stateWith([])];
+const OTHER_STATES: readonly ServerState[] = [
+  stateWith(SPREAD),
+  stateWith(SPREAD.slice(0, 2)),
+  stateWith([]),
+];
 
 /** The file that holds these fields and their checksum. */
 function fileOf(fields: object): Uint8Array {
@@ -60,6 +64,15 @@ test("P9: a file from before servers could abstain reads as one that does not, a
   const bytes = fileOf({ format: 1, ...NAMES, currentTerm: 17, votedFor: 2 });
   expect(decodeStateFile(PATH, bytes)).toEqual(STATE);
   expect(encodeStateFile(STATE)).toEqual(bytes);
+});
+
+test("S5: since when they were members comes back, where a server was made anew", () => {
+  const state = { ...STATE, identity: { ...IDENTITY, membersFrom: 30 } };
+  expect(decodeStateFile(PATH, encodeStateFile(state))).toEqual(state);
+  const flipped = Buffer.from(encodeStateFile(state))
+    .toString()
+    .replace(`"membersFrom": 30`, `"membersFrom": 31`);
+  expect(refused(Buffer.from(flipped))?.code).toBe("corruption");
 });
 
 test("members with addresses of their own come back with them, and so does a server that is to be added", () => {
