@@ -3,7 +3,7 @@
  * has it, and gives up when it no longer hears a majority.
  */
 import { assert, defined } from "../base/assert.ts";
-import { hearsMajority } from "./contact.ts";
+import { hearsMajority, isHeard } from "./contact.ts";
 import type { LogIndex, ServerId } from "./entry.ts";
 import type { AppendEntries, AppendEntriesReply } from "./message.ts";
 import { Progress } from "./progress.ts";
@@ -55,11 +55,12 @@ export function sendHeartbeats<C>(state: RaftState<C>, leader: Leader<C>): void 
   }
 }
 
-/** Beside what is due: asks every voter whether this server still leads (ReadRounds). */
+/** Beside what is due: asks every voter that is there whether this server still leads (ReadRounds). */
 export function sendRound<C>(state: RaftState<C>, leader: Leader<C>): void {
   for (const voter of state.configurations.voters) {
     const progress = leader.progress.get(voter);
-    if (progress !== undefined) sendAppendEntries(state, voter, progress, heartbeat(state, leader, progress));
+    if (progress === undefined || !isHeard(state, progress)) continue;
+    sendAppendEntries(state, voter, progress, heartbeat(state, leader, progress));
   }
 }
 

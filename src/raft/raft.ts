@@ -167,7 +167,7 @@ export class Raft<C> {
   propose(command: Payload<C> & { readonly kind: "command" }): ProposeResult {
     const state = this.#state;
     if (state.role.kind !== "leader") return { kind: "notLeader", leaderId: state.leaderId };
-    if (state.diskFull) return { kind: "diskFull" };
+    if (state.diskFull || isScarce(state, state.role)) return { kind: "diskFull" };
     if (state.role.transfer !== null) return { kind: "transferring", to: state.role.transfer.to };
     state.append([command]);
     return { kind: "accepted", index: state.log.lastIndex, term: state.currentTerm };
@@ -219,6 +219,7 @@ export class Raft<C> {
    */
   setDiskFull(full: boolean): void {
     this.#state.diskFull = full;
+    if (full || this.#state.role.kind === "follower") this.#state.stoodFull = full;
     this.#state.releaseReplies();
   }
 
@@ -294,6 +295,14 @@ export class Raft<C> {
       transferTo: role.kind === "leader" ? (role.transfer?.to ?? null) : null,
     };
   }
+}
+
+/**
+ * Whether there may be room for the no-op of a new leader alone: commands that come to the disk with it would keep it
+ * from being durable, and so reads from being served (P6).
+ */
+function isScarce<C>({ stoodFull, commitIndex }: RaftState<C>, { noopIndex }: Leader<C>): boolean {
+  return stoodFull && commitIndex < noopIndex;
 }
 
 /** What a leader does once a turn. */

@@ -51,6 +51,8 @@ export class RaftState<C> {
   electionElapsedTicks = 0;
   /** No more commands become durable here until there is room again; terms, votes and no-ops may. */
   diskFull = false;
+  /** It was so when this server stood for election: what room its term and its no-op got may have been the last. */
+  stoodFull = false;
 
   requests: OutgoingRequest<C>[] = [];
   replies: OutgoingReply[] = [];

@@ -71,8 +71,8 @@ export const rejoinMutants: readonly Mutant[] = [
     rule: "P9",
     what: "A server is made anew in a term that is not above those of all others.",
     file: "src/sim/storm.ts",
-    find: "server.makeAnew(Math.max(...terms), first.configuration);",
-    replace: "server.makeAnew(Math.max(0, Math.min(...terms) - 2), first.configuration);",
+    find: "server.makeAnew(Math.max(...terms), first.configuration, since);",
+    replace: "server.makeAnew(Math.max(0, Math.min(...terms) - 2), first.configuration, since);",
     focus: LOST_DISKS,
   },
   {
