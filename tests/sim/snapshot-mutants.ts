@@ -259,9 +259,9 @@ export const snapshotMutants: readonly Mutant[] = [
     also: [
       {
         file: "src/raft/leadership.ts",
-        find: "if (progress !== undefined) sendAppendEntries(state, voter, progress, heartbeat(state, leader, progress));",
+        find: "if (progress === undefined || !isHeard(state, progress)) continue;",
         replace:
-          'if (progress !== undefined && progress.state !== "snapshot") sendAppendEntries(state, voter, progress, heartbeat(state, leader, progress));',
+          'if (progress === undefined || progress.state === "snapshot" || !isHeard(state, progress)) continue;',
       },
     ],
     focus: {
