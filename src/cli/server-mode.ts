@@ -66,9 +66,11 @@ function checkPorts({ id, creation, listen }: ServerOptions, config: Config): vo
 }
 
 function listeningOf({ id, listen }: ServerOptions, config: Config): Listening {
-  if (listen === null) return { hosts: listenHosts(config.baseAddress), port: serverPort(config, id) };
+  if (listen === null) {
+    return { hosts: listenHosts(config.baseAddress), port: serverPort(config, id), byDefault: true };
+  }
   const { host, port } = listen;
-  return { hosts: SEVERAL_HOSTS.has(host) ? listenHosts(host) : [host], port };
+  return { hosts: SEVERAL_HOSTS.has(host) ? listenHosts(host) : [host], port, byDefault: false };
 }
 
 /** The words that add a server which waits for that. */

@@ -1,9 +1,7 @@
 /** The options of `raftkv --mode server`: which of them go together, and what they say. */
-import { createHash } from "node:crypto";
 import type { ArgsDef } from "citty";
 import {
   ADDRESS_EXPECTED,
-  formatPeers,
   parseAddress,
   parseAddresses,
   parseHostAndPort,
@@ -43,7 +41,8 @@ export const SERVER_OPTIONS = {
   "cluster-id": {
     type: "string",
     valueHint: "name",
-    description: "server: the cluster's name, the same for all its servers, with --bootstrap or --rejoin",
+    description:
+      "server: the cluster's name, the same for all its servers, with --rejoin, or --bootstrap without --peers",
   },
   peers: {
     type: "string",
@@ -149,8 +148,8 @@ function joining(args: ServerArgs): Creation {
 function ofCluster(args: ServerArgs, kind: "bootstrap" | "rejoin", id: number): Creation {
   const servers = parseWholeNumber(`--${kind}`, args[kind] ?? "", 1, MAX_SERVERS);
   const peers = read("--peers", args.peers, parsePeers, PEERS_EXPECTED);
-  const clusterId = clusterIdOf(args, kind, peers);
   if (peers === null) {
+    const clusterId = clusterIdOf(args, kind);
     if (id >= servers)
       throw new UsageError(`--id must be below --${kind}: server ${id} is not one of ${servers}`);
     return { kind, clusterId, members: initialConfiguration([...Array(servers).keys()]) };
@@ -160,16 +159,15 @@ function ofCluster(args: ServerArgs, kind: "bootstrap" | "rejoin", id: number): 
   }
   if (peers.every((peer) => peer.id !== id)) throw new UsageError(`--id ${id} is not one of --peers`);
   const members = peers.map(({ id: peer, address }) => ({ id: peer, address, voter: true }));
-  return { kind: kind === "bootstrap" ? "found" : kind, clusterId, members };
+  if (kind === "rejoin") return { kind, clusterId: clusterIdOf(args, kind), members };
+  if (args["cluster-id"] === undefined) return { kind: "found", members };
+  throw new UsageError(
+    "--cluster-id does not go with --bootstrap and --peers: the servers draw one together",
+  );
 }
 
-function clusterIdOf(
-  { "cluster-id": clusterId }: ServerArgs,
-  kind: "bootstrap" | "rejoin",
-  peers: readonly PeerAddress[] | null,
-): string {
+function clusterIdOf({ "cluster-id": clusterId }: ServerArgs, kind: "bootstrap" | "rejoin"): string {
   if (clusterId === undefined) {
-    if (kind === "bootstrap" && peers !== null) return derivedClusterId(peers);
     throw new UsageError(
       `--${kind} and --cluster-id are given together, or neither to go on from the state on disk`,
     );
@@ -178,13 +176,6 @@ function clusterIdOf(
   throw new UsageError(
     `--cluster-id must be 1 to 64 letters, digits and ._-, not ${JSON.stringify(clusterId)}`,
   );
-}
-
-/** The same for all who were told of the same servers, in whatever order; in the form of a UUID. */
-function derivedClusterId(peers: readonly PeerAddress[]): string {
-  const hash = createHash("sha256").update(formatPeers(peers)).digest("hex");
-  const parts = [hash.slice(0, 8), hash.slice(8, 12), `8${hash.slice(13, 16)}`, `8${hash.slice(17, 20)}`];
-  return [...parts, hash.slice(20, 32)].join("-");
 }
 
 /** null: the option is not there. */

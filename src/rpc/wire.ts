@@ -223,6 +223,18 @@ export interface ServerStatus {
   readonly members: readonly WireMember[];
   /** 0: it is what the cluster was created with. */
   readonly configurationIndex: number;
+  /** Absent or null: it does not wait to found a cluster. */
+  readonly founding?: WireFounding | null;
+}
+
+/** A server that waits for the others of a new cluster. */
+export interface WireFounding {
+  /** Who founds, as --peers has them. */
+  readonly peers: string;
+  /** Drawn by chance, once by each process. */
+  readonly draw: string;
+  /** What the cluster is to be called, from all draws; "": not all are known. */
+  readonly clusterId: string;
 }
 
 export interface MemberStatus {

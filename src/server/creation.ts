@@ -13,7 +13,7 @@ export type Creation =
   /** With a new cluster, as one of its `members`, all of them made now by whoever asks for it. */
   | { readonly kind: "bootstrap"; readonly clusterId: string; readonly members: Configuration }
   /** The same, but the servers are started one by one, perhaps on several machines, and wait for each other. */
-  | { readonly kind: "found"; readonly clusterId: string; readonly members: Configuration }
+  | { readonly kind: "found"; readonly members: Configuration }
   /** In place of one that was lost, in a cluster that goes on and whose servers are `members`. */
   | { readonly kind: "rejoin"; readonly clusterId: string; readonly members: Configuration }
   /** To be added to a cluster that goes on, some of whose servers are at the `contacts`, "host:port". */
@@ -43,7 +43,7 @@ export async function createServer(newcomer: Newcomer, creation: Creation, stop:
       return createServerStore(fs, stateDirectory, { clusterId, serverId: id, members });
     }
     case "found":
-      return (await isThere(newcomer)) ? undefined : found(newcomer, creation, stop);
+      return (await isThere(newcomer)) ? undefined : found(newcomer, creation.members, stop);
     case "rejoin":
       return rejoin(newcomer, creation);
     case "join":

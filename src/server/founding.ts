@@ -2,37 +2,40 @@
  * Makes the files of one of the first servers of a cluster, started by hand. It is started again with the same
  * words whenever its machine is, so they must not bring it to life a second time after its disk was lost: it has
  * forgotten whom it voted for, and what it helped to commit (P9). Hence no server founds its cluster before all of
- * them are there, and none comes later.
+ * them are there, none comes later, and the same words found another cluster when they found one again.
  *
- *   gathering   not every other has been seen yet, gathering or gathered
- *   gathered    every other has been seen so, by this process
- *   founded     every other has been seen gathered, or founded after it had been seen; the files are there
+ *   gathering   not every other has been seen yet
+ *   gathered    every other has been seen; from what each of them drew follows the cluster's id
+ *   founded     every other has been seen gathered, with that id; or one that has founded with it; the files are there
  *
- * While it waits a server answers Status alone, with the state as its role. One that has founded was seen before
- * by each of the others, for it has seen them gathered. So who meets a founded server that it has not seen before
- * is no founder: it was one, and its files are gone, or its process ended in between. It is refused, and has to
- * rejoin (rejoin.ts). A server that has its files goes on with them and asks nobody.
+ * While it waits a server answers Status alone, with the state as its role and in `founding` what it was told, what it
+ * drew and the id. Each process draws once, so that an id is founded at most once by each server: who has lost its
+ * files, or ended before they were there, draws anew, and then meets servers of an id that it has never told. It is
+ * refused, and has to rejoin (rejoin.ts). A server that has its files goes on with them and asks nobody.
+ *
+ * All found the same id, also when some are started again in between. Everyone takes from each other the latest draw,
+ * so the ids that one process tells have draws that only ever become later. Of any two that found, each was seen by
+ * the other with the other's id before it founded: so neither id is the later one. Who follows one that has founded
+ * has told that id itself, and founds no other.
+ *
+ * What cannot be known: when all of the founders have lost their files there is nobody to meet; the only founder of
+ * a cluster is the simplest case. Then the words say what they say: they found a new cluster, which is empty. Its id
+ * is new too, so that servers of the old one, which joined later, refuse its messages and it theirs, and a frontend
+ * that knows the old one does not take it for a member (P10).
  */
+import { createHash } from "node:crypto";
 import { RaftKvError } from "../base/errors.ts";
+import { formatPeers } from "../config/peers.ts";
 import { createLogger } from "../observability/logger.ts";
 import type { Configuration, Member } from "../raft/configuration.ts";
 import { RpcServer, type Handlers } from "../rpc/rpc-server.ts";
+import type { ServerStatus, WireFounding } from "../rpc/wire.ts";
 import { createServerStore } from "../storage/server-store.ts";
 import type { Newcomer } from "./creation.ts";
 import { pause } from "./pause.ts";
-import { probe } from "./probe.ts";
+import { askStatus } from "./probe.ts";
 import { systemClock } from "./system-clock.ts";
-
-/** The new cluster, and who founds it, this server among them. */
-export interface Founded {
-  readonly clusterId: string;
-  readonly members: Configuration;
-}
-
-/** Status.role of a server that waits for the others. */
-const WAITING_ROLES = ["gathering", "gathered"] as const;
-
-type State = (typeof WAITING_ROLES)[number] | "founded";
+import { drawName } from "./system-random.ts";
 
 const ANSWER_TIMEOUT_MS = 1000;
 const RETRY_MS = 50;
@@ -40,24 +43,21 @@ const RETRY_MS = 50;
 const TELL_MS = 5000;
 
 /**
- * Resolves when the server's files are there, durably: all servers have to be started for that. Rejects with
- * RaftKvError: "failedPrecondition" when the cluster goes on without this server, or another server is at the
- * address of one of them; "unavailable" when `stop` is aborted; "io" when its port is taken or a file cannot be
- * written; "diskFull".
+ * Resolves when the server's files are there, durably: all servers have to be started for that. `members` are
+ * those who found, ascending by id, this server among them. Rejects with RaftKvError: "failedPrecondition" when the
+ * cluster goes on without this server, or another server is at the address of one of them; "unavailable" when `stop`
+ * is aborted; "io" when its port is taken or a file cannot be written; "diskFull".
  */
-export async function found(newcomer: Newcomer, founded: Founded, stop: AbortSignal): Promise<void> {
+export async function found(newcomer: Newcomer, members: Configuration, stop: AbortSignal): Promise<void> {
   const { fs, stateDirectory, id, hosts, port } = newcomer;
-  const { clusterId, members } = founded;
-  const gathering = new Gathering(newcomer, founded);
+  const gathering = new Gathering(newcomer, members);
   const server = new RpcServer();
-  server.add(
-    "KeyValueStore",
-    waitingHandlers(id, clusterId, () => gathering.state),
-  );
+  server.add("KeyValueStore", waitingHandlers(id, gathering));
   await server.listen(hosts, port);
   try {
-    await gathering.complete(stop);
+    const clusterId = await gathering.complete(stop);
     await createServerStore(fs, stateDirectory, { clusterId, serverId: id, members });
+    createLogger("server", String(id)).info("founded", { clusterId, servers: members.map((one) => one.id) });
   } finally {
     await server.close();
   }
@@ -66,29 +66,40 @@ export async function found(newcomer: Newcomer, founded: Founded, stop: AbortSig
 /** What one server knows of the others. */
 class Gathering {
   readonly #newcomer: Newcomer;
-  readonly #founded: Founded;
   readonly #others: Configuration;
+  /** What it was told, by which the others know that they were told the same. */
+  readonly #peers: string;
+  readonly #draw = drawName();
   /** The latest of each that was seen. */
-  readonly #seen = new Map<Member, State>();
+  readonly #seen = new Map<Member, WireFounding>();
+  /** Every id that may have been told. */
+  readonly #told = new Set<string>();
+  /** The id with which another, who has seen it here, has founded. */
+  #founded: string | null = null;
 
-  constructor(newcomer: Newcomer, founded: Founded) {
+  constructor(newcomer: Newcomer, members: Configuration) {
     this.#newcomer = newcomer;
-    this.#founded = founded;
-    this.#others = founded.members.filter((member) => member.id !== newcomer.id);
+    this.#others = members.filter((member) => member.id !== newcomer.id);
+    this.#peers = formatPeers(members);
   }
 
-  get state(): State {
-    return this.#seen.size === this.#others.length ? "gathered" : "gathering";
+  get founding(): WireFounding {
+    return { peers: this.#peers, draw: this.#draw, clusterId: this.#clusterId() };
   }
 
-  /** Resolves when this server may found. */
-  async complete(stop: AbortSignal): Promise<void> {
+  /** Resolves, when this server may found, with the cluster's id. */
+  async complete(stop: AbortSignal): Promise<string> {
     const log = createLogger("server", String(this.#newcomer.id));
     let tellAt = systemClock.nowMs();
     for (;;) {
-      await Promise.all(this.#awaited().map((other) => this.#look(other)));
-      const awaited = this.#awaited();
-      if (awaited.length === 0) return;
+      await Promise.all(this.#others.map((other) => this.#look(other)));
+      const clusterId = this.#clusterId();
+      const awaited = this.#others.filter((other) => {
+        const told = this.#seen.get(other)?.clusterId ?? "";
+        return told === "" || told !== clusterId;
+      });
+      if (this.#founded !== null) return this.#founded;
+      if (awaited.length === 0) return clusterId;
       if (stop.aborted)
         throw new RaftKvError("unavailable", "the server was stopped before its cluster was there");
       if (systemClock.nowMs() >= tellAt) {
@@ -99,40 +110,65 @@ class Gathering {
     }
   }
 
-  #awaited(): Configuration {
-    return this.#others.filter((other) => {
-      const state = this.#seen.get(other);
-      return state === undefined || state === "gathering";
-    });
+  /** "": not every other has been seen. */
+  #clusterId(): string {
+    if (this.#seen.size < this.#others.length) return "";
+    const draws = this.#others.map((other) => `${other.id}=${this.#seen.get(other)?.draw}`);
+    const clusterId = nameFrom(this.#peers, [...draws, `${this.#newcomer.id}=${this.#draw}`]);
+    this.#told.add(clusterId);
+    return clusterId;
   }
 
   async #look(other: Member): Promise<void> {
     const { addresses, id } = this.#newcomer;
-    const { clusterId } = this.#founded;
     const address = addresses.reached(other);
-    const answer = await probe(address, other.id, clusterId, ANSWER_TIMEOUT_MS);
-    if (answer.kind === "silent") return;
-    if (answer.kind === "other") {
+    const answer = await askStatus(address, ANSWER_TIMEOUT_MS);
+    if (answer instanceof RaftKvError) return;
+    if (answer.id !== other.id) {
+      throw refusal(id, `at ${address} there is server ${answer.id}, not server ${other.id}`);
+    }
+    const founding = answer.founding ?? null;
+    if (founding === null) {
+      this.#meetFounded(answer, address);
+    } else if (founding.peers === this.#peers) {
+      this.#seen.set(other, founding);
+    } else {
+      throw refusal(id, `server ${other.id} at ${address} was told of other --peers: ${founding.peers}`);
+    }
+  }
+
+  #meetFounded({ clusterId }: ServerStatus, address: string): void {
+    if (!this.#told.has(clusterId)) {
+      const how =
+        this.#others.length < 2
+          ? "if the cluster has served nobody yet, remove the other's files and start both again"
+          : `if its disk was lost, have it replaced: --rejoin ${this.#others.length + 1} --cluster-id ${clusterId}, the same --peers`;
       throw refusal(
-        id,
-        `at ${address} there is ${answer.who}, not server ${other.id} of cluster ${clusterId}`,
+        this.#newcomer.id,
+        `cluster ${clusterId} goes on already at ${address}, and this server's files are not here; ${how}`,
       );
     }
-    const state = WAITING_ROLES.find((role) => role === answer.status.role) ?? "founded";
-    if (state === "founded" && !this.#seen.has(other)) {
-      const how = `if its disk was lost, have it replaced: --rejoin ${this.#founded.members.length}`;
-      throw refusal(id, `cluster ${clusterId} goes on already, and its files are not here; ${how}`);
-    }
-    this.#seen.set(other, state);
+    this.#founded = clusterId;
   }
 }
 
+/** In the form of a UUID; the same for all who have seen the same draws, in whatever order. */
+function nameFrom(peers: string, draws: readonly string[]): string {
+  const text = JSON.stringify([peers, draws.toSorted()]);
+  const hash = createHash("sha256").update(text).digest("hex");
+  const parts = [hash.slice(0, 8), hash.slice(8, 12), `8${hash.slice(13, 16)}`, `8${hash.slice(17, 20)}`];
+  return [...parts, hash.slice(20, 32)].join("-");
+}
+
 /** It answers Status; anything else has to wait. */
-function waitingHandlers(id: number, clusterId: string, state: () => State): Handlers<"KeyValueStore"> {
+function waitingHandlers(id: number, gathering: Gathering): Handlers<"KeyValueStore"> {
   const refuse = (): Promise<never> =>
     Promise.reject(new RaftKvError("unavailable", `server ${id} waits for the others of its new cluster`));
   return {
-    Status: async () => ({ id, clusterId, role: state(), pid: process.pid }),
+    Status: async () => {
+      const { founding } = gathering;
+      return { id, role: founding.clusterId === "" ? "gathering" : "gathered", founding, pid: process.pid };
+    },
     ping: refuse,
     GetState: refuse,
     Get: refuse,

@@ -4,8 +4,8 @@
  * in which the lost one voted, or elect a leader that lacks what it had helped to commit (P9). So:
  *   1. take the server's own port     (the old process is gone, and none starts beside us)
  *   2. find the leader; it confirms with a majority that it leads, and up to which index J all is committed
- *      (ReadIndex); then it tells its term T and its configuration, which is committed at J or before and holds no
- *      server of this id
+ *      (ReadIndex); then it tells its term T, that it has committed up to J, and its configuration, which is of J or
+ *      before and holds no server of this id
  *   3. create the files with no members, currentTerm = T, votedFor = itself, abstainsTo = J
  *
  * Why that is safe. In T and before, this server votes for nobody else. What a former self may have voted in a
@@ -22,10 +22,11 @@ import type { LogIndex, ServerId } from "../raft/entry.ts";
 import { hardStateOfJoiner } from "../raft/hard-state.ts";
 import { RpcClient } from "../rpc/rpc-client.ts";
 import { RpcServer } from "../rpc/rpc-server.ts";
-import type { ServerStatus } from "../rpc/wire.ts";
+import type { ServerStatus, WireMember } from "../rpc/wire.ts";
 import { createServerStore } from "../storage/server-store.ts";
 import type { Newcomer } from "./creation.ts";
 import { pause } from "./pause.ts";
+import { askStatus } from "./probe.ts";
 import { systemClock } from "./system-clock.ts";
 
 /** A cluster that has no leader now has one soon, if a majority of it is there. */
@@ -88,23 +89,34 @@ async function leaderView(newcomer: Newcomer, contacts: readonly string[], stop:
 }
 
 async function askOnce({ id, addresses }: Newcomer, contacts: readonly string[]): Promise<Answer> {
-  const answers = await Promise.all(contacts.map(askStatus));
-  const known = answers.flatMap((status) => (status === null || status.members.length === 0 ? [] : [status]));
-  const [latest, ...others] = known.toSorted((a, b) => b.term - a.term);
+  const answers = await Promise.all(contacts.map((contact) => askStatus(contact, ANSWER_TIMEOUT_MS)));
+  const told = answers.flatMap((answer) => (answer instanceof RaftKvError ? [] : [answer]));
+  // Who was removed may still be there: it knows of no leader, and perhaps of the latest term.
+  const known = told
+    .filter(({ members }) => members.length > 0)
+    .toSorted((a, b) => Number(leaderOf(b) !== null) - Number(leaderOf(a) !== null) || b.term - a.term);
+  const [latest, ...others] = known;
   if (latest === undefined) {
     return absent(`no server of a cluster answers at ${contacts.join(", ")}: start one`);
   }
   if (others.some(({ clusterId }) => clusterId !== latest.clusterId)) {
     throw refusal(id, `${contacts.join(", ")} are of different clusters`);
   }
-  const leader = latest.members.find((member) => member.id === latest.leaderId);
-  if (leader === undefined) {
+  const leader = leaderOf(latest);
+  if (leader === null) {
     return absent(`cluster ${latest.clusterId} has no leader: start a majority of its servers`);
   }
   return confirm(latest.clusterId, leader.id, addresses.reached(leader));
 }
 
-/** The leader tells of its configuration after it was sure to lead, so none of a later term came before. */
+function leaderOf({ members, leaderId }: ServerStatus): WireMember | null {
+  return members.find((member) => member.id === leaderId) ?? null;
+}
+
+/**
+ * The leader tells of its configuration after it was sure to lead, so none of a later term came before. Just elected,
+ * it names as J what it has not committed yet, which may still be undone.
+ */
 async function confirm(clusterId: string, leaderId: ServerId, address: string): Promise<Answer> {
   const client = new RpcClient("KeyValueStore", address);
   try {
@@ -114,23 +126,16 @@ async function confirm(clusterId: string, leaderId: ServerId, address: string): 
       return absent(`the leader, server ${leaderId} at ${address}, is not sure to lead`);
     }
     const { index: readIndex } = confirmed;
+    if (leader.commitIndex < readIndex) {
+      return absent(
+        `the leader, server ${leaderId} at ${address}, has just been elected and commits nothing yet`,
+      );
+    }
     if (leader.configurationIndex <= readIndex) return { kind: "view", leader, readIndex };
     return absent("another change of the cluster is under way");
   } catch (error) {
     if (!(error instanceof RaftKvError)) throw error;
     return absent(`the leader, server ${leaderId}, does not answer at ${address}`);
-  } finally {
-    client.close();
-  }
-}
-
-async function askStatus(address: string): Promise<ServerStatus | null> {
-  const client = new RpcClient("KeyValueStore", address);
-  try {
-    return await client.call("Status", {}, ANSWER_TIMEOUT_MS);
-  } catch (error) {
-    if (error instanceof RaftKvError) return null;
-    throw error;
   } finally {
     client.close();
   }

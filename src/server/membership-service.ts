@@ -5,7 +5,7 @@
  *   AddMember   checked -> asked whether it is there -> added as a non-voter -> it has caught up -> promoted
  */
 import { ADDRESS_EXPECTED, parseAddress } from "../config/peers.ts";
-import { MAX_SERVER_ID } from "../config/value-reader.ts";
+import { MAX_SERVER_ID, MAX_SERVERS } from "../config/value-reader.ts";
 import { RaftKvError } from "../base/errors.ts";
 import type { Clock } from "../node/clock.ts";
 import type { Node } from "../node/node.ts";
@@ -120,8 +120,13 @@ class Addition {
     }
     const address = addresses.told({ id, address: this.#address });
     const holder = configuration.find((other) => addresses.told(other) === address);
-    if (holder === undefined) return null;
-    return { error: `${address} is the address of server ${holder.id}`, code: "FAILED_PRECONDITION" };
+    if (holder !== undefined) {
+      return { error: `${address} is the address of server ${holder.id}`, code: "FAILED_PRECONDITION" };
+    }
+    if (configuration.length < MAX_SERVERS) return null;
+    const how = `remove one before server ${id} is added`;
+    const error = `the cluster has ${configuration.length} servers already: ${how}`;
+    return { error, code: "FAILED_PRECONDITION" };
   }
 
   /** Why the server cannot be added that is, or is not, at the address. */

@@ -17,13 +17,20 @@ export async function probe(
   clusterId: string,
   timeoutMs: number,
 ): Promise<Probe> {
+  const status = await askStatus(address, timeoutMs);
+  if (status instanceof RaftKvError) return { kind: "silent", error: status };
+  if (status.id === id && status.clusterId === clusterId) return { kind: "answered", status };
+  const cluster = status.clusterId === "" ? "a cluster that is not there yet" : `cluster ${status.clusterId}`;
+  return { kind: "other", who: `server ${status.id} of ${cluster}` };
+}
+
+/** What the server at `address` says of itself, whichever it is; or why there is no answer. */
+export async function askStatus(address: string, timeoutMs: number): Promise<ServerStatus | RaftKvError> {
   const client = new RpcClient("KeyValueStore", address);
   try {
-    const status = await client.call("Status", {}, timeoutMs);
-    if (status.id === id && status.clusterId === clusterId) return { kind: "answered", status };
-    return { kind: "other", who: `server ${status.id} of cluster ${status.clusterId}` };
+    return await client.call("Status", {}, timeoutMs);
   } catch (error) {
-    if (error instanceof RaftKvError) return { kind: "silent", error };
+    if (error instanceof RaftKvError) return error;
     throw error;
   } finally {
     client.close();

@@ -1,5 +1,5 @@
 /** One Raft server as a process: files, node, peers and service put together. */
-import type { Config } from "../config/config.ts";
+import { serverAddress, type Config } from "../config/config.ts";
 import type { PeerAddress } from "../config/peers.ts";
 import { KvStateMachine } from "../kv/state-machine.ts";
 import { DiskRoom } from "../node/disk-room.ts";
@@ -7,6 +7,7 @@ import type { NodeEvent } from "../node/node-event.ts";
 import { Node } from "../node/node.ts";
 import { MAX_CHUNK_BYTES } from "../node/peer-message.ts";
 import { createLogger, type Logger } from "../observability/logger.ts";
+import { memberOf } from "../raft/configuration.ts";
 import type { ServerId } from "../raft/entry.ts";
 import type { RaftOptions } from "../raft/options.ts";
 import { PeerTransport } from "../rpc/peer-transport.ts";
@@ -39,6 +40,8 @@ export interface ServerOptions {
 export interface Listening {
   readonly hosts: readonly string[];
   readonly port: number;
+  /** Where config.ini says, for want of other words. */
+  readonly byDefault: boolean;
 }
 
 export interface RunningServer {
@@ -92,6 +95,10 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     onEvent: (event) => logEvent(log, event),
     onFailure: (error) => failure.reject(error),
   });
+  if (listening.byDefault) {
+    const own = memberOf(node.status().configuration, id);
+    if (own !== null) checkPlace(log, addresses.told(own), serverAddress(config, id));
+  }
   const rpcServer = new RpcServer();
   const snapshots = new OpenSnapshots(systemClock);
   rpcServer.add(
@@ -113,7 +120,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     throw error;
   }
   node.start();
-  log.info("serving", { ...listening, pid: process.pid, version });
+  log.info("serving", { hosts: listening.hosts, port: listening.port, pid: process.pid, version });
 
   return {
     stopped: failure.promise,
@@ -142,6 +149,13 @@ function raftOptions(config: Config, id: ServerId): RaftOptions {
     maxCommittedPerBatch: MAX_COMMITTED_PER_BATCH,
     randomInt,
   };
+}
+
+/** Both may be one place in different words, so it is no error. */
+function checkPlace(log: Logger, told: string, here: string): void {
+  if (told === here) return;
+  const what = "listens where config.ini says, but the others look for it elsewhere: give --listen";
+  log.warn(what, { address: told, here });
 }
 
 function logRecovered(log: Logger, { identity, hardState, snapshot, log: found, repairs }: Recovered): void {

@@ -14,12 +14,6 @@ function refusal(args: ServerArgs): string {
   return "accepted";
 }
 
-/** The name that a new cluster of these servers has. */
-function clusterId(peers: string): string {
-  const { creation } = parseServerOptions({ id: "0", bootstrap: "3", peers });
-  return creation?.kind === "found" ? creation.clusterId : "";
-}
-
 test("a server with state on disk needs nothing but its id", () => {
   expect(parseServerOptions({ id: "3" })).toEqual({
     id: 3,
@@ -32,18 +26,11 @@ test("a server with state on disk needs nothing but its id", () => {
   });
 });
 
-test("all servers that are told of the same peers give their cluster the same name", () => {
-  expect(clusterId(PEERS)).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-8[0-9a-f]{3}-[0-9a-f]{12}$/);
-  expect(clusterId(PEERS.split(",").toReversed().join(","))).toBe(clusterId(PEERS));
-  expect(clusterId(PEERS.replace("10.0.0.3", "10.0.0.4"))).not.toBe(clusterId(PEERS));
-});
-
 test("P9: servers that are given with their addresses found the cluster together; ids are any", () => {
   const peers = "7=10.0.0.2:9001,4=10.0.0.1:9001";
-  const { creation } = parseServerOptions({ id: "7", bootstrap: "2", peers, "cluster-id": "c" });
+  const { creation } = parseServerOptions({ id: "7", bootstrap: "2", peers });
   expect(creation).toEqual({
     kind: "found",
-    clusterId: "c",
     members: [
       { id: 4, address: "10.0.0.1:9001", voter: true },
       { id: 7, address: "10.0.0.2:9001", voter: true },
@@ -83,6 +70,10 @@ test("I2: options that are wrong, or do not go together, are refused with one li
     [{ bootstrap: "2", peers: PEERS }, /^--bootstrap 2 does not go with --peers, which has 3$/],
     [{ id: "5", bootstrap: "3", peers: PEERS }, /^--id 5 is not one of --peers$/],
     [{ bootstrap: "1", peers: "0=nowhere" }, /^--peers must be distinct servers .*, not "0=nowhere"$/],
+    [
+      { bootstrap: "3", peers: PEERS, "cluster-id": "c" },
+      /^--cluster-id does not go with --bootstrap and --peers/,
+    ],
     [{ rejoin: "3", peers: PEERS }, /^--rejoin and --cluster-id are given together/],
     [{ join: "h" }, /^--join must be addresses of servers of the cluster.*, not "h"$/],
     [{ join: "h:1", peers: PEERS }, /^--peers does not go with --join/],

@@ -74,12 +74,17 @@ export class HandMadeCluster {
 
   /** Starts server `id` with its own address and state, and these further words. */
   start(id: number, ...words: readonly string[]): void {
-    const { address, prefix } = this.#placeOf(id);
+    this.startAnywhere(id, "--listen", this.addressOf(id), ...words);
+  }
+
+  /** Starts server `id` with its own state, and these further words. */
+  startAnywhere(id: number, ...words: readonly string[]): void {
+    const { prefix } = this.#placeOf(id);
     this.#lifeCount += 1;
     const logPath = join(this.directory, `server_${id}.${this.#lifeCount}.log`);
     const log = openSync(logPath, "a");
     const role = ["--mode", "server", "--id", String(id), "--state-dir", this.stateDirectory(id)];
-    const process = Bun.spawn([...prefix, EXECUTABLE, ...role, "--listen", address, ...words], {
+    const process = Bun.spawn([...prefix, EXECUTABLE, ...role, ...words], {
       cwd: this.directory,
       stdin: "ignore",
       stdout: log,

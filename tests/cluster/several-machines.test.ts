@@ -1,5 +1,7 @@
 import { afterEach, beforeEach, expect, setDefaultTimeout, test } from "bun:test";
-import { rm } from "node:fs/promises";
+import { rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { RpcClient } from "../../src/rpc/rpc-client.ts";
 import { freePorts } from "./free-ports.ts";
 import { eventually, HandMadeCluster } from "./hand-made-cluster.ts";
 
@@ -105,6 +107,57 @@ test("P9: a server whose files are lost does not come back by the words that it 
   expect(await cluster.get(lost, "k", "LINEARIZABLE")).toBe("1");
 });
 
+test("P9, P10: the only founder of a cluster that has grown founds another one once its files are lost, and stays out", async () => {
+  const bootstrap = ["--bootstrap", "1", "--peers", cluster.peers([0])];
+  await cluster.found([0]);
+  const { clusterId } = await cluster.status(0);
+  for (const id of [1, 2]) {
+    cluster.start(id, "--join", cluster.addressOf(0));
+    await eventually(`server ${id} serves`, () => cluster.status(id));
+    const request = { id, address: cluster.addressOf(id) };
+    expect(await cluster.server(0).call("AddMember", request, 20_000)).toMatchObject({ success: true });
+  }
+  expect(await cluster.put(0, "k", "1")).toMatchObject({ success: true });
+
+  for (const id of IDS) await cluster.kill(id);
+  await rm(cluster.stateDirectory(0), { recursive: true });
+  cluster.start(0, ...bootstrap);
+  const { clusterId: another } = await cluster.leader([0]);
+  expect(another).not.toBe(clusterId);
+  expect(await cluster.put(0, "k", "lost?")).toMatchObject({ success: true });
+
+  for (const id of [1, 2]) cluster.start(id);
+  const { id: leader } = await cluster.leader([1, 2]);
+  for (const id of [1, 2]) expect(await cluster.get(id, "k", "LINEARIZABLE")).toBe("1");
+  expect(await cluster.put(leader, "k", "2")).toMatchObject({ success: true });
+  expect(await cluster.status(0)).toMatchObject({ clusterId: another, role: "leader" });
+  expect((await cluster.status(0)).members.map(({ id }) => id)).toEqual([0]);
+
+  await cluster.kill(0);
+  await rm(cluster.stateDirectory(0), { recursive: true });
+  cluster.start(0, "--rejoin", "3", "--cluster-id", clusterId, "--peers", cluster.peers(IDS));
+  await eventually("it votes again", async () => !(await cluster.status(0)).abstains);
+  expect(await cluster.get(0, "k", "LINEARIZABLE")).toBe("2");
+});
+
+test("a server that is started without its place says that the others look for it elsewhere", async () => {
+  await cluster.found([0]);
+  await cluster.kill(0);
+  const port = await freePorts(1);
+  const config = join(cluster.directory, "elsewhere.ini");
+  const servers = `base_port = ${port}\nbase_source_port = 7001\nmax_workers = 10\nactive = 0\n`;
+  const state = "persistent_state_path = raft_state\n";
+  await writeFile(config, `[Global]\nbase_address = 127.0.0.1\n[Servers]\n${servers}${state}`);
+  const elsewhere = new RpcClient("KeyValueStore", `127.0.0.1:${port}`);
+  cluster.startAnywhere(0, "--config", config);
+  await eventually("it serves", () => elsewhere.call("Status", {}, 1000));
+  elsewhere.close();
+  cluster.signal(0, "SIGTERM");
+  const { output } = await cluster.end(0);
+  expect(output).toContain("the others look for it elsewhere: give --listen");
+  expect(output).toContain(`"address":"${cluster.addressOf(0)}"`);
+});
+
 test("I2: words that do not fit end in one clear line", async () => {
   const peers = cluster.peers(IDS);
   const cases: readonly (readonly [readonly string[], 1 | 2, RegExp])[] = [
@@ -112,6 +165,11 @@ test("I2: words that do not fit end in one clear line", async () => {
       ["--bootstrap", "2", "--peers", peers],
       2,
       /^raftkv: --bootstrap 2 does not go with --peers, which has 3$/,
+    ],
+    [
+      ["--bootstrap", "3", "--peers", peers, "--cluster-id", "c"],
+      2,
+      /^raftkv: --cluster-id does not go with --bootstrap and --peers/,
     ],
     [["--peers", peers], 2, /^raftkv: --peers goes with --bootstrap or --rejoin/],
     [["--join", "nowhere"], 2, /^raftkv: --join must be addresses/],

@@ -15,6 +15,8 @@ export class FakeMember {
   readIndexCode: WireCode = "OK";
   readIndex = 0;
   delayReadIndexMs = 0;
+  /** Called before each answer to Status. */
+  onStatus: () => void = () => {};
   /** Called before each answer to ReadIndex. */
   onReadIndex: () => void = () => {};
   readonly #server = new RpcServer();
@@ -36,7 +38,10 @@ export class FakeMember {
 
   #handlers(): Handlers<"KeyValueStore"> {
     return {
-      Status: async () => this.status,
+      Status: async () => {
+        this.onStatus();
+        return this.status;
+      },
       ReadIndex: async () => {
         this.onReadIndex();
         if (this.delayReadIndexMs > 0) await Bun.sleep(this.delayReadIndexMs);

@@ -19,7 +19,7 @@ let leader: FakeMember;
 beforeEach(async () => {
   basePort = await freePorts(5);
   const members = initialConfiguration([0, 1, 2], (id) => `127.0.0.1:${basePort + id}`);
-  const common = { clusterId: "c", leaderId: 1, members, configurationIndex: 12 };
+  const common = { clusterId: "c", leaderId: 1, members, configurationIndex: 12, commitIndex: 21 };
   follower = await FakeMember.start(basePort, { ...common, id: 0, role: "follower", term: 6 });
   leader = await FakeMember.start(basePort + 1, { ...common, id: 1, role: "leader", term: 6 });
   leader.readIndex = 20;
@@ -88,6 +88,23 @@ test("M2, P9: a removal that is not committed may be undone: the server waits fo
   };
   expect(await join(newcomer(basePort, ID))).toBe("joined");
   expect(asked).toBe(3);
+});
+
+test("M2, M3, P9: a leader just elected has not committed what it answers reads by: the server waits for that", async () => {
+  leader.status = { ...leader.status, configurationIndex: 19, commitIndex: 18 };
+  let asked = 0;
+  leader.onReadIndex = () => {
+    asked += 1;
+    if (asked === 3) leader.status = { ...leader.status, commitIndex: 20 };
+  };
+  expect(await join(newcomer(basePort, ID))).toBe("joined");
+  expect(asked).toBe(3);
+});
+
+test("a removed server among the contacts, which knows of no leader but of a later term, is in nobody's way", async () => {
+  const { leaderId: _, ...removed } = follower.status;
+  follower.status = { ...removed, term: 9 };
+  expect(await join(newcomer(basePort, ID), NEVER, [basePort, basePort + 1])).toBe("joined");
 });
 
 test("without a leader it says so when it is stopped, and writes nothing", async () => {

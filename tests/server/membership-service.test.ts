@@ -12,18 +12,22 @@ const TIMEOUT_MS = 5000;
 
 type Handlers = ReturnType<typeof membershipHandlers>;
 
-/** Three servers that hold some keys, and server 3, which waits to be added; server 0 leads. */
+/** Servers that hold some keys; of three, server 3 as well, which waits to be added. Server 0 leads. */
 class Service {
-  readonly cluster = new NodeCluster(3);
+  readonly cluster: NodeCluster;
   /** What is found at each address that is asked. */
   readonly asked: string[] = [];
   answer: Probe = { kind: "answered", status: {} as ServerStatus };
 
-  static async start(): Promise<Service> {
-    const service = new Service();
+  private constructor(servers: number) {
+    this.cluster = new NodeCluster(servers);
+  }
+
+  static async start(servers = 3): Promise<Service> {
+    const service = new Service(servers);
     await service.cluster.until(() => service.cluster.isReady(0));
     await fill(service.cluster, 0, 20);
-    service.cluster.join(3);
+    if (servers === 3) service.cluster.join(3);
     return service;
   }
 
@@ -112,6 +116,18 @@ test("I2: what cannot be added is refused with one line each, and the cluster is
     error: "at 127.0.0.1:9004 there is server 7 of cluster d, not server 3 of cluster c",
   });
   expect(service.members()).toBe("0,1,2/");
+});
+
+test("I2: no server is added to a cluster that has 15 already", async () => {
+  const service = await Service.start(15);
+  service.cluster.join(15);
+  expect(await service.add(15)).toEqual({
+    error: "the cluster has 15 servers already: remove one before server 15 is added",
+    code: "FAILED_PRECONDITION",
+  });
+  expect(service.asked).toEqual([]);
+  expect(await service.call("RemoveMember", { arg: 7 })).toEqual({ success: true });
+  expect(await service.add(15)).toEqual({ success: true });
 });
 
 test("M5: a server that does not catch up in time stays a non-voter, and the answer says so", async () => {
