@@ -1,6 +1,6 @@
 /** `raftkv snapshot restore FILE`: a new cluster with the data of a saved one. */
 import { RaftKvError } from "../base/errors.ts";
-import { MAX_SERVERS } from "../frontend/cluster.ts";
+import { MAX_SERVERS } from "../config/value-reader.ts";
 import type { FileSystem } from "../storage/file-system.ts";
 import { OsFileSystem } from "../storage/os-file-system.ts";
 import { inspectSnapshotFile } from "../storage/snapshot-reader.ts";

@@ -14,7 +14,7 @@ import type { ServerId, Term } from "../raft/entry.ts";
 import type { ServerStatus } from "../rpc/wire.ts";
 import type { Cluster } from "./cluster.ts";
 import { FollowedConfiguration, type Addresses } from "./followed-configuration.ts";
-import { ServerClients, type Answer, type ServerClient } from "./server-clients.ts";
+import { ServerClients, type Answer, type Connection, type ServerClient } from "./server-clients.ts";
 import { remainingMs, type Deadline } from "./waiting.ts";
 
 /** A leadership: one server, one term. */
@@ -49,7 +49,7 @@ export class ClusterLink {
   #highestTerm: Term = 0;
   readonly #watchers = new Set<Watcher>();
   /** Who was asked and has not answered. */
-  readonly #asked = new Set<ServerId>();
+  readonly #asked = new Set<ServerClient>();
   #nextRound: ReturnType<typeof setTimeout> | null = null;
   #pauseMs = FIRST_PAUSE_MS;
   #closed = false;
@@ -119,8 +119,10 @@ export class ClusterLink {
     return status;
   }
 
-  /** The same of every server of the cluster. */
+  /** The same of every server of the cluster. Where one may be otherwise it is asked as well, and only listened to. */
   async statuses(timeoutMs: number): Promise<readonly Answer[]> {
+    const elsewhere = this.#clients.connections.filter(({ id, client }) => this.client(id) !== client);
+    for (const connection of elsewhere) this.#ask(connection);
     return Promise.all(
       this.#clients.ids.map(async (id) => ({ id, status: await this.status(id, timeoutMs) })),
     );
@@ -143,16 +145,16 @@ export class ClusterLink {
   #round(): void {
     this.#nextRound = null;
     if (this.#closed || this.#watchers.size === 0) return;
-    for (const id of this.#clients.ids) this.#ask(id);
+    for (const connection of this.#clients.connections) this.#ask(connection);
     this.#nextRound = setTimeout(() => this.#round(), this.#pauseMs);
     this.#pauseMs = Math.min(MAX_PAUSE_MS, this.#pauseMs * 2);
   }
 
-  #ask(id: ServerId): void {
-    if (this.#asked.has(id)) return;
-    this.#asked.add(id);
-    this.#clients.client(id).send("Status", {}, ASK_TIMEOUT_MS, (answer) => {
-      this.#asked.delete(id);
+  #ask({ id, client }: Connection): void {
+    if (this.#asked.has(client)) return;
+    this.#asked.add(client);
+    client.send("Status", {}, ASK_TIMEOUT_MS, (answer) => {
+      this.#asked.delete(client);
       if (!(answer instanceof RaftKvError) && this.#clients.isOurs(id, answer)) this.#heard(id, answer);
     });
   }

@@ -16,10 +16,11 @@
  */
 import { z } from "zod";
 import { RaftKvError } from "../base/errors.ts";
+import { MAX_SERVER_ID } from "../config/value-reader.ts";
 import { initialConfiguration, type Configuration } from "../raft/configuration.ts";
 import { replaceFile } from "../storage/atomic-file.ts";
 import type { FileSystem } from "../storage/file-system.ts";
-import { isNumbered, MAX_SERVERS } from "./cluster.ts";
+import { isNumbered } from "./cluster.ts";
 
 export interface ClusterRecord {
   readonly state: "starting" | "started";
@@ -37,7 +38,11 @@ const recordShape = z
     format: z.literal(FORMAT),
     state: z.enum(["starting", "started"]),
     clusterId: z.string().min(1),
-    servers: z.int().min(1).max(MAX_SERVERS).optional(),
+    servers: z
+      .int()
+      .min(1)
+      .max(MAX_SERVER_ID + 1)
+      .optional(),
     members: z.array(member).min(1).optional(),
   })
   .refine(({ servers, members }) => (servers === undefined) !== (members === undefined), {

@@ -8,14 +8,11 @@ import {
 } from "../raft/configuration.ts";
 import type { ServerId } from "../raft/entry.ts";
 
-/** More servers than this make a cluster slower and no safer; and a typing error must not start a thousand. */
-export const MAX_SERVERS = 15;
-
 /** A cluster as the frontend knows it; its leader may know better. */
 export interface Cluster {
   /** Drawn anew by every StartRaft. */
   readonly clusterId: string;
-  /** From 1 to MAX_SERVERS of them, every one with its address. */
+  /** At least one, every one with its address. */
   readonly members: Configuration;
 }
 

@@ -1,13 +1,14 @@
 import { RaftKvError } from "../base/errors.ts";
+import { MAX_SERVERS } from "../config/value-reader.ts";
 import type { Logger } from "../observability/logger.ts";
-import { isSameConfiguration, type Configuration } from "../raft/configuration.ts";
+import { memberOf, type Configuration } from "../raft/configuration.ts";
 import type { ServerId } from "../raft/entry.ts";
 import { RpcClient } from "../rpc/rpc-client.ts";
 import type { ServerStatus } from "../rpc/wire.ts";
 import type { FileSystem } from "../storage/file-system.ts";
 import { readIdentities } from "../storage/state-file.ts";
 import type { Identity } from "../storage/store.ts";
-import { MAX_SERVERS, newCluster, withAddresses, type Cluster } from "./cluster.ts";
+import { newCluster, withAddresses, type Cluster } from "./cluster.ts";
 import { STATUS_TIMEOUT_MS } from "./readiness.ts";
 
 interface Surroundings {
@@ -34,27 +35,31 @@ function clusterOf(
   identities: readonly Identity[],
   { stateDirectory, addressOf }: Surroundings,
 ): Cluster | null {
-  const [{ clusterId } = { clusterId: "" }] = identities;
-  if (clusterId === "") return null;
-  // A server that was added later, or made anew, knows nobody.
-  const created = identities.find(({ members }) => members.length > 0)?.members ?? [];
-  const agree = identities.every(
-    (other) =>
-      other.clusterId === clusterId &&
-      (other.members.length === 0 || isSameConfiguration(other.members, created)),
-  );
-  const known = new Set(created.map(({ id }) => id));
-  const added = identities.filter(({ serverId }) => !known.has(serverId));
-  const members = [...created, ...added.map(({ serverId: id }) => ({ id, address: "", voter: true }))];
-  if (agree && members.length <= MAX_SERVERS) {
-    return { clusterId, members: withAddresses(members, addressOf).toSorted((a, b) => a.id - b.id) };
+  const [first] = identities;
+  if (first === undefined) return null;
+  const { clusterId } = first;
+  if (identities.some((other) => other.clusterId !== clusterId)) {
+    const advice = "restore cluster.json, or remove the files that do not belong";
+    throw new RaftKvError(
+      "failedPrecondition",
+      `${stateDirectory}: the server_<i>.json files are of different clusters: ${advice}`,
+    );
   }
-  const what = agree ? "no cluster that a frontend can supervise" : "different clusters";
-  const advice = "restore cluster.json, or remove the files that do not belong";
-  throw new RaftKvError(
-    "failedPrecondition",
-    `${stateDirectory}: the server_<i>.json files are of ${what}: ${advice}`,
-  );
+  const known = latestCreation(identities);
+  const added = identities.filter(({ serverId }) => memberOf(known, serverId) === null);
+  const members = [...known, ...added.map(({ serverId: id }) => ({ id, address: "", voter: true }))];
+  return { clusterId, members: withAddresses(members, addressOf).toSorted((a, b) => a.id - b.id) };
+}
+
+/**
+ * The cluster as the last of them was told when it was created. One that was added later was told nothing; one that
+ * was made anew was told who belonged to the cluster by then, which may be others than those who founded it.
+ */
+function latestCreation(identities: readonly Identity[]): Configuration {
+  const [latest] = identities
+    .filter(({ members }) => members.length > 0)
+    .toSorted((a, b) => (b.membersFrom ?? 0) - (a.membersFrom ?? 0));
+  return latest?.members ?? [];
 }
 
 /**

@@ -1,4 +1,4 @@
-import { RaftKvError } from "../base/errors.ts";
+import { describeError, RaftKvError } from "../base/errors.ts";
 import type { Handlers } from "../rpc/rpc-server.ts";
 import { encodeText } from "../rpc/text.ts";
 import type { ClusterStatus, WireReply } from "../rpc/wire.ts";
@@ -46,7 +46,10 @@ async function administer(run: () => Promise<Partial<WireReply> | void>): Promis
   }
 }
 
-/** A server that was removed has nothing to do any more: it is stopped, if it runs here. */
+/**
+ * A server that was removed has nothing to do any more: it is stopped, if it runs here. When that fails no code may
+ * say that nothing was done.
+ */
 async function removeMember(
   { membership, keeper }: FrontEndServiceOptions,
   id: number,
@@ -54,7 +57,13 @@ async function removeMember(
 ): Promise<Reply> {
   const reply = await membership.remove(id, callerMs);
   if (reply.code !== "OK") return reply;
-  return administer(() => keeper.retire(id));
+  return administer(async () => {
+    await keeper.retire(id).catch((error: unknown) => {
+      if (!(error instanceof RaftKvError)) throw error;
+      const what = `server ${id} was removed, but its process was not stopped: ${describeError(error)}`;
+      throw new RaftKvError("internal", what, { cause: error });
+    });
+  });
 }
 
 async function clusterStatus({ clusters, version }: FrontEndServiceOptions): Promise<ClusterStatus> {

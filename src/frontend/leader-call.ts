@@ -53,9 +53,10 @@ export async function callLeader(link: ClusterLink, call: Call, budget: CallBudg
     if (leader === null || remainingMs(deadline) === 0) break;
     const outcome = await attempt(link, leader, call, doubtful, deadline);
     if (outcome.kind === "answered") {
+      if (!doubtful || outcome.reply.code === "OK") return outcome;
       // It refuses this attempt; an earlier one may still be carried out.
-      if (doubtful && outcome.reply.code === "OVERLOADED") break;
-      return outcome;
+      reason = outcome.reply.error ?? reason;
+      break;
     }
     doubtful ||= outcome.doubtful;
     reason = outcome.reason ?? reason;

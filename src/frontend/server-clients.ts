@@ -13,42 +13,54 @@ export interface Answer {
   readonly status: ServerStatus | null;
 }
 
-/** The connections to the servers of one cluster. */
+/** A server, and one address at which it is, or may be. */
+export interface Connection {
+  readonly id: ServerId;
+  readonly client: ServerClient;
+}
+
+/** The connections to the servers of one cluster. Calls go to a server where it was named first. */
 export class ServerClients {
   readonly #clusterId: string;
-  readonly #clients = new Map<ServerId, ServerClient>();
+  #connections: readonly Connection[] = [];
 
   constructor({ clusterId, members }: Cluster) {
     this.#clusterId = clusterId;
     this.connect(members);
   }
 
-  /** Whom there is a connection to. */
-  get ids(): readonly ServerId[] {
-    return [...this.#clients.keys()];
+  /** All of them: one for each address of each server. */
+  get connections(): readonly Connection[] {
+    return this.#connections;
   }
 
-  /** These servers and no others from now on. What is under way to another one still gets its answer. */
+  /** Whom there is a connection to. */
+  get ids(): readonly ServerId[] {
+    return [...new Set(this.#connections.map(({ id }) => id))];
+  }
+
+  /**
+   * These servers and no others from now on; the same one may be named with several addresses. What is under way
+   * to another one still gets its answer.
+   */
   connect(servers: readonly Pick<Member, "id" | "address">[]): void {
-    const addresses = new Map(servers.map(({ id, address }) => [id, address]));
-    for (const [id, client] of this.#clients) {
-      if (addresses.get(id) === client.address) continue;
-      client.close();
-      this.#clients.delete(id);
-    }
-    for (const [id, address] of addresses) {
-      if (!this.#clients.has(id)) this.#clients.set(id, new RpcClient("KeyValueStore", address));
-    }
+    const before = this.#connections;
+    this.#connections = servers.map(({ id, address }) => {
+      const same = before.find((other) => other.id === id && other.client.address === address);
+      return same ?? { id, client: new RpcClient("KeyValueStore", address) };
+    });
+    const kept = new Set(this.#connections);
+    for (const connection of before) if (!kept.has(connection)) connection.client.close();
   }
 
   /** null: that server is none of them any more. */
   find(id: ServerId): ServerClient | null {
-    return this.#clients.get(id) ?? null;
+    return this.#connections.find((connection) => connection.id === id)?.client ?? null;
   }
 
   /** Of a server that is one of them. */
   client(id: ServerId): ServerClient {
-    return defined(this.#clients.get(id), `no connection to server ${id}`);
+    return defined(this.find(id), `no connection to server ${id}`);
   }
 
   /** What a server says of itself; null when it says nothing in time, is another cluster's, or none of these. */
@@ -71,6 +83,6 @@ export class ServerClients {
 
   /** Calls that are under way get their answers. */
   close(): void {
-    for (const client of this.#clients.values()) client.close();
+    for (const { client } of this.#connections) client.close();
   }
 }

@@ -22,6 +22,7 @@
  */
 import { randomUUID } from "node:crypto";
 import { RaftKvError } from "../base/errors.ts";
+import { MAX_SERVERS } from "../config/value-reader.ts";
 import type { Logger } from "../observability/logger.ts";
 import type { Member } from "../raft/configuration.ts";
 import type { ServerId } from "../raft/entry.ts";
@@ -32,7 +33,6 @@ import { readClusterRecord, writeClusterRecord, type ClusterRecord } from "./clu
 import {
   describeMembers,
   idsOf,
-  MAX_SERVERS,
   memberWith,
   newCluster,
   NO_CLUSTER_MESSAGE,
@@ -182,8 +182,8 @@ export class Supervisor implements ServerKeeper {
   async bringUp(failed: (id: ServerId, error: unknown) => void): Promise<void> {
     const { addressOf } = this.#options;
     const bring = async ({ id, address }: Member): Promise<void> => {
+      if (address !== addressOf(id)) return;
       try {
-        if (address !== addressOf(id) && !(await this.#hasStateFile(id))) return;
         const { start } = await this.#inTurn(() => this.#startServer(id));
         await start?.ready;
       } catch (error) {
@@ -330,9 +330,9 @@ export class Supervisor implements ServerKeeper {
     const cluster = this.#clusterFor(id);
     const member = memberWith(cluster, id);
     if (member === null) this.#checkNewcomer(id, cluster);
+    else this.#checkIsHere(member);
     await this.#options.lock.take();
     const hasFiles = await this.#hasStateFile(id);
-    if (member !== null && !hasFiles) this.#checkIsHere(id, member.address);
     const start = await this.#startOrFind(id, this.#withServer(cluster, id), member === null && !hasFiles);
     return { start, isVoter: member?.voter === true };
   }
@@ -365,10 +365,11 @@ export class Supervisor implements ServerKeeper {
     throw new RaftKvError("failedPrecondition", what);
   }
 
-  /** A server without files here may have them elsewhere, where this frontend starts nothing. */
-  #checkIsHere(id: ServerId, address: string): void {
-    if (address === this.#options.addressOf(id)) return;
-    const what = `server ${id} is at ${address}, and has no files here: start it there`;
+  /** A member that is elsewhere is not started here: files that it may have here are of before it moved. */
+  #checkIsHere({ id, address }: Member): void {
+    const here = this.#options.addressOf(id);
+    if (address === here) return;
+    const what = `server ${id} is at ${address}, not at ${here}: start it there`;
     throw new RaftKvError("failedPrecondition", what);
   }
 
@@ -394,8 +395,8 @@ export class Supervisor implements ServerKeeper {
       const what = `server ${id} is not in the cluster (${describeMembers(cluster)})`;
       throw new RaftKvError("failedPrecondition", `${what}: start it (raftkv start-server ${id}) to add it`);
     }
+    this.#checkIsHere(member);
     await lock.take();
-    if (!(await this.#hasStateFile(id))) this.#checkIsHere(id, member.address);
     const clients = new ServerClients(cluster);
     try {
       if (this.#starts.get(id) !== null || (await this.#runs(clients, id))) {

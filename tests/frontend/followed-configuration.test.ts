@@ -57,6 +57,30 @@ describe("who belongs to the cluster", () => {
     expect(idsOf(configuration.servers)).toEqual([0, 1]);
   });
 
+  test("M3: whom a follower of a later term names is asked, though the leader before knew a later configuration", () => {
+    const configuration = followed(0, 1, 2);
+    configuration.heard(says("leader", 1, 5, 0, 1));
+    // The removal of server 2 was never committed: server 2 leads, and what it undid is in nobody's log.
+    expect(configuration.heard(says("follower", 2, 0, 0, 1, 2))).toBe("servers");
+    expect(idsOf(configuration.servers)).toEqual([0, 1, 2]);
+    expect(configuration.heard(says("leader", 2, 0, 0, 1, 2))).toBe("cluster");
+  });
+
+  test("a member that is said to be elsewhere is asked at both places, until a leader has spoken", () => {
+    const configuration = followed(0, 1);
+    const moved = [...members(0), { id: 1, address: "elsewhere:1", voter: true }];
+    expect(configuration.heard({ ...says("follower", 9, 20), members: moved })).toBe("servers");
+    expect(configuration.heard({ ...says("follower", 9, 20), members: moved })).toBe("nothing");
+    expect(configuration.cluster.members).toEqual(members(0, 1));
+    expect(configuration.servers.map(({ address }) => address)).toEqual([
+      "host-0:1",
+      "host-1:1",
+      "elsewhere:1",
+    ]);
+    expect(configuration.heard({ ...says("leader", 9, 20), members: moved })).toBe("cluster");
+    expect(configuration.servers).toEqual(moved);
+  });
+
   test("a server that waits to be added says nothing of anybody", () => {
     const configuration = followed(0, 1);
     expect(configuration.heard(says("follower", 9, 9))).toBe("nothing");

@@ -2,8 +2,9 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { MAX_SERVERS } from "../../src/config/value-reader.ts";
 import { readClusterRecord, writeClusterRecord } from "../../src/frontend/cluster-record.ts";
-import { idsOf, MAX_SERVERS } from "../../src/frontend/cluster.ts";
+import { idsOf } from "../../src/frontend/cluster.ts";
 import type { Supervisor } from "../../src/frontend/supervisor.ts";
 import { initialConfiguration } from "../../src/raft/configuration.ts";
 import { OsFileSystem } from "../../src/storage/os-file-system.ts";
@@ -185,22 +186,29 @@ describe("a cluster that is not servers 0 to n-1", () => {
     expect([...(await supervised.pids()).keys()]).toEqual([0, 3]);
   });
 
-  test("has members that others start: they are left alone, and StartServer says so", async () => {
-    await using supervised = await Supervised.create();
-    const supervisor = await withCluster(supervised, 1);
-    const { clusterId } = supervisor.cluster ?? { clusterId: "" };
-    const remote = { id: 1, address: "127.0.0.1:1", voter: true };
-    const members = [...initialConfiguration([0]), remote];
-    const record = { state: "started", clusterId, members } as const;
-    await writeClusterRecord(new OsFileSystem(), supervised.stateDirectory, record);
-    const later = await supervised.supervisor();
-    await later.adopt();
-    const failures: unknown[] = [];
-    await later.bringUp((_, error) => failures.push(error));
-    expect(failures).toEqual([]);
-    await expect(later.startServer(1, null)).rejects.toMatchObject({
-      code: "failedPrecondition",
-      message: "server 1 is at 127.0.0.1:1, and has no files here: start it there",
-    });
-  });
+  test.each([false, true])(
+    "has members that are elsewhere (old files here: %p): they are left alone, and StartServer says so",
+    async (filesHere) => {
+      await using supervised = await Supervised.create();
+      const supervisor = await withCluster(supervised, filesHere ? 2 : 1);
+      if (filesHere) await supervised.kill(1);
+      const { clusterId } = supervisor.cluster ?? { clusterId: "" };
+      const remote = { id: 1, address: "127.0.0.1:1", voter: true };
+      const members = [...initialConfiguration([0]), remote];
+      const record = { state: "started", clusterId, members } as const;
+      await writeClusterRecord(new OsFileSystem(), supervised.stateDirectory, record);
+      const later = await supervised.supervisor();
+      await later.adopt();
+      const failures: unknown[] = [];
+      await later.bringUp((_, error) => failures.push(error));
+      expect(failures).toEqual([]);
+      const elsewhere = {
+        code: "failedPrecondition",
+        message: `server 1 is at 127.0.0.1:1, not at 127.0.0.1:${supervised.basePort + 1}: start it there`,
+      };
+      await expect(later.startServer(1, null)).rejects.toMatchObject(elsewhere);
+      await expect(later.replaceServer(1)).rejects.toMatchObject(elsewhere);
+      expect([...(await supervised.pids()).keys()]).toEqual([0]);
+    },
+  );
 });

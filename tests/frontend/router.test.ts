@@ -5,6 +5,7 @@ import { CurrentCluster } from "../../src/frontend/current-cluster.ts";
 import { MAX_CALLS, Router } from "../../src/frontend/router.ts";
 import type { Reply } from "../../src/frontend/reply.ts";
 import type { GetKey, KeyValue } from "../../src/rpc/wire.ts";
+import { freePorts } from "../cluster/free-ports.ts";
 import { waitFor } from "../cluster/waiting.ts";
 import { FakeCluster, never } from "./fake-store.ts";
 
@@ -231,6 +232,28 @@ describe("when the cluster's members change", () => {
     expect(router.clusters.link?.cluster.members).toEqual(members.slice(1));
   });
 
+  test("a leader that was moved while nobody looked is found through one that knows where it is", async () => {
+    await using fakes = await FakeCluster.start(3);
+    const { clusterId, members } = fakes.cluster;
+    fakes.store(1).configure(members, 9);
+    fakes.store(2).lead(3);
+    fakes.store(2).configure(members, 9);
+    const nowhere = `127.0.0.1:${await freePorts(1)}`;
+    const before = members.map((member) => (member.id === 2 ? { ...member, address: nowhere } : member));
+    const router = new Routing();
+    router.setState({ kind: "running", cluster: { clusterId, members: before } });
+    const idle = new CurrentCluster();
+    idle.setState({ kind: "running", cluster: { clusterId, members: before } });
+    expect(meaning(await router.put(putOf(), PATIENT_MS))).toEqual(SERVED);
+    expect(fakes.store(2).puts).toHaveLength(1);
+    expect(router.clusters.link?.cluster.members).toEqual(members);
+    await waitFor("the new address without a call", async () => {
+      await idle.refresh();
+      return idle.link?.cluster.members[2]?.address === members[2]?.address;
+    });
+    idle.setState({ kind: "none" });
+  });
+
   test("M4: a call that is under way at a leader that was removed is answered by it, or by the next one", async () => {
     await using fakes = await FakeCluster.start(2);
     const { members } = fakes.cluster;
@@ -287,13 +310,19 @@ describe("outcomes", () => {
     expect(new Set(fakes.store(0).puts.map(({ routerCall }) => routerCall)).size).toBe(2);
   });
 
-  test("C2: a write in doubt stays in doubt, also when a later attempt is refused as overload", async () => {
-    await using fakes = await FakeCluster.start(1);
-    const leader = fakes.store(0);
-    leader.lead(1);
-    leader.onPut = async () => ({ code: leader.puts.length === 1 ? "UNKNOWN_OUTCOME" : "OVERLOADED" });
-    expect(meaning(await routerTo(fakes).put(putOf(), PATIENT_MS))).toEqual(UNKNOWN);
-  });
+  test.each(["OVERLOADED", "INVALID_ARGUMENT", "FAILED_PRECONDITION"] as const)(
+    "C2: a write in doubt stays in doubt, also when a later attempt is refused as %s",
+    async (code) => {
+      await using fakes = await FakeCluster.start(1);
+      const leader = fakes.store(0);
+      leader.lead(1);
+      leader.onPut = async () =>
+        leader.puts.length === 1 ? { code: "UNKNOWN_OUTCOME" } : { code, error: "the value is too long" };
+      const reply = await routerTo(fakes).put(putOf(), PATIENT_MS);
+      expect(meaning(reply)).toEqual(UNKNOWN);
+      expect(reply.error).toMatch(/the value is too long; the write may still take effect$/);
+    },
+  );
 
   test("P6: a leader that can serve no write says why, and the caller is told; one that can is found", async () => {
     await using fakes = await FakeCluster.start(2);
