@@ -247,7 +247,7 @@ export class Node {
     this.#reads.settle(batch.reads, status);
     this.#handover.consider(status);
     this.#snapshots.consider();
-    if (this.#raft.hasMoreCommitted) this.#wake();
+    if (this.#raft.hasMore) this.#wake();
   }
 
   #followConfiguration(): RaftStatus {

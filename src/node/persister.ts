@@ -8,13 +8,13 @@ type Group = NonNullable<Batch<Command>["persist"]>;
 
 /**
  * Makes groups durable, in order, one store call at a time. All groups that come while the disk is busy
- * go into its next call together: one fsync for everything that waits (group commit).
+ * go into its next call together: one fsync for everything that waits (group commit). But a no-op ends a call.
  */
 export class Persister {
   readonly #store: Store;
   readonly #onPersisted: (sequence: number) => void;
   readonly #onFailure: (error: unknown) => void;
-  #waiting: Group[] = [];
+  readonly #waiting: Group[] = [];
   #running: Promise<void> | null = null;
   #failed = false;
 
@@ -38,8 +38,8 @@ export class Persister {
 
   async #run(): Promise<void> {
     while (this.#waiting.length > 0 && !this.#failed) {
-      const groups = this.#waiting;
-      this.#waiting = [];
+      const noop = this.#waiting.findIndex(endsWithNoop);
+      const groups = this.#waiting.splice(0, noop === -1 ? Infinity : noop + 1);
       await this.#store.persist(merge(groups), this.#later).then(
         () => this.#onPersisted(groups.at(-1)?.sequence ?? 0),
         (error: unknown) => {
@@ -67,6 +67,12 @@ export class Persister {
     takeCompaction: this.#takeCompaction,
     electionWaits: (currentTerm) => this.#waiting.some((group) => servesElection(group, currentTerm)),
   };
+}
+
+/** What follows a no-op may find no room, and is not to keep it from being durable (Durability). */
+function endsWithNoop({ writes }: Group): boolean {
+  const last = writes.at(-1);
+  return last?.kind === "append" && last.entries.at(-1)?.payload.kind === "noop";
 }
 
 /** Hard state first is right for all of them: a later term or vote never makes an earlier write wrong. */

@@ -1,6 +1,6 @@
 import { assert } from "../base/assert.ts";
 import type { LogWrite, Persist } from "./batch.ts";
-import type { LogIndex } from "./entry.ts";
+import type { Entry, LogIndex } from "./entry.ts";
 import type { HardState } from "./hard-state.ts";
 import type { SnapshotPosition } from "./snapshot-position.ts";
 
@@ -10,13 +10,24 @@ interface Mark {
   lastIndex: LogIndex;
 }
 
+/** What is made durable together. */
+interface Group<C> {
+  hardState: HardState | null;
+  readonly writes: LogWrite<C>[];
+  /** It ends with a no-op. */
+  closed: boolean;
+}
+
 /**
  * What is durable on this server, and what waits to be. Writes are collected into groups; a group gets
  * the next sequence number when the driver takes it, and groups become durable in order.
+ *
+ * A no-op ends its group. A new leader serves reads once a majority has it, so it is not to wait for room on the disk
+ * with the commands that follow it (P6).
  */
 export class Durability<C> {
-  #hardState: HardState | null = null;
-  #writes: LogWrite<C>[] = [];
+  /** Ascending; all but the last are closed. */
+  #groups: Group<C>[] = [];
   #takenSequence = 0;
   #persistedSequence = 0;
   #hardStateSequence = 0;
@@ -39,34 +50,40 @@ export class Durability<C> {
   }
 
   saveHardState(hardState: HardState): void {
-    this.#hardState = hardState;
-    this.#hardStateSequence = this.#takenSequence + 1;
+    this.#collecting().hardState = hardState;
+    this.#hardStateSequence = this.#lastSequence;
   }
 
-  append(write: Extract<LogWrite<C>, { kind: "append" }>): void {
-    this.#writes.push(write);
-    this.#mark(write.entries.at(-1)?.index ?? 0);
+  /** `entries` follow the log's last one. */
+  append(entries: readonly Entry<C>[]): void {
+    const noop = entries.findIndex(({ payload }) => payload.kind === "noop");
+    const together = noop === -1 ? entries : entries.slice(0, noop + 1);
+    const group = this.#collecting();
+    group.writes.push({ kind: "append", entries: together });
+    group.closed = noop !== -1;
+    this.#mark(together.at(-1)?.index ?? 0);
+    if (together.length < entries.length) this.append(entries.slice(together.length));
   }
 
   truncate(from: LogIndex): void {
-    this.#writes.push({ kind: "truncate", from });
+    this.#collecting().writes.push({ kind: "truncate", from });
     this.#forgetFrom(from);
   }
 
   compact(snapshot: SnapshotPosition, through: LogIndex): void {
-    this.#writes.push({ kind: "compact", snapshot, through });
+    this.#collecting().writes.push({ kind: "compact", snapshot, through });
   }
 
   /** The log goes, and `snapshot` stands for it; up to `commitIndex` it was what the snapshot holds as well. */
   install(snapshot: SnapshotPosition, commitIndex: LogIndex): void {
-    this.#writes.push({ kind: "install", snapshot });
+    this.#collecting().writes.push({ kind: "install", snapshot });
     this.#forgetFrom(commitIndex + 1);
     this.#mark(snapshot.index);
   }
 
   /** The log will be durable up to here with the group that is being collected. */
   #mark(lastIndex: LogIndex): void {
-    const sequence = this.#takenSequence + 1;
+    const sequence = this.#lastSequence;
     const mark = this.#marks.at(-1);
     if (mark?.sequence === sequence) mark.lastIndex = lastIndex;
     else this.#marks.push({ sequence, lastIndex });
@@ -90,13 +107,29 @@ export class Durability<C> {
     return sequence <= this.#persistedSequence;
   }
 
-  /** The collected group; null when there is nothing to write. */
+  /** The next group; null when there is nothing to write. */
   take(): (Persist<C> & { readonly sequence: number }) | null {
-    if (this.#hardState === null && this.#writes.length === 0) return null;
+    const group = this.#groups.shift();
+    if (group === undefined) return null;
     this.#takenSequence += 1;
-    const group = { sequence: this.#takenSequence, hardState: this.#hardState, writes: this.#writes };
-    this.#hardState = null;
-    this.#writes = [];
+    return { sequence: this.#takenSequence, hardState: group.hardState, writes: group.writes };
+  }
+
+  /** Whether there is another group to take. */
+  get hasMore(): boolean {
+    return this.#groups.length > 0;
+  }
+
+  /** Of the last group. */
+  get #lastSequence(): number {
+    return this.#takenSequence + this.#groups.length;
+  }
+
+  #collecting(): Group<C> {
+    const last = this.#groups.at(-1);
+    if (last !== undefined && !last.closed) return last;
+    const group: Group<C> = { hardState: null, writes: [], closed: false };
+    this.#groups.push(group);
     return group;
   }
 

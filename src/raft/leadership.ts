@@ -123,7 +123,12 @@ export function replicate<C>(state: RaftState<C>, leader: Leader<C>): void {
       }
       const isProbe = progress.state === "probe";
       if (!isProbe && progress.nextIndex > state.log.lastIndex) break;
-      const request = appendEntries(state, leader, progress.nextIndex - 1, state.options.maxBatchEntries);
+      const request = appendEntries(
+        state,
+        leader,
+        progress.nextIndex - 1,
+        maxEntries(state, leader, progress),
+      );
       progress.sent(request);
       sendAppendEntries(state, peer, progress, request);
     }
@@ -132,6 +137,16 @@ export function replicate<C>(state: RaftState<C>, leader: Leader<C>): void {
       sendAppendEntries(state, peer, progress, heartbeat(state, leader, progress));
     }
   }
+}
+
+/** The no-op ends its batch, so that a follower with little room can say that it has it (Durability). */
+function maxEntries<C>(
+  { options }: RaftState<C>,
+  { noopIndex }: Leader<C>,
+  { nextIndex }: Progress<C>,
+): number {
+  const upToNoop = noopIndex - nextIndex + 1;
+  return upToNoop > 0 ? Math.min(upToNoop, options.maxBatchEntries) : options.maxBatchEntries;
 }
 
 export function handleAppendEntriesReply<C>(

@@ -167,7 +167,7 @@ export class Raft<C> {
   propose(command: Payload<C> & { readonly kind: "command" }): ProposeResult {
     const state = this.#state;
     if (state.role.kind !== "leader") return { kind: "notLeader", leaderId: state.leaderId };
-    if (state.diskFull || isScarce(state, state.role)) return { kind: "diskFull" };
+    if (state.diskFull) return { kind: "diskFull" };
     if (state.role.transfer !== null) return { kind: "transferring", to: state.role.transfer.to };
     state.append([command]);
     return { kind: "accepted", index: state.log.lastIndex, term: state.currentTerm };
@@ -219,7 +219,6 @@ export class Raft<C> {
    */
   setDiskFull(full: boolean): void {
     this.#state.diskFull = full;
-    if (full || this.#state.role.kind === "follower") this.#state.stoodFull = full;
     this.#state.releaseReplies();
   }
 
@@ -247,9 +246,9 @@ export class Raft<C> {
     return entries;
   }
 
-  /** Whether committed entries are left that the last batch had no room for. */
-  get hasMoreCommitted(): boolean {
-    return this.#handedOut < this.#state.commitIndex;
+  /** Whether something is left that the last batch had no room for, or that is to be made durable by itself. */
+  get hasMore(): boolean {
+    return this.#handedOut < this.#state.commitIndex || this.#state.durability.hasMore;
   }
 
   /** 0 at index 0; null where it is not known: below what the log still knows, and past its end. */
@@ -295,14 +294,6 @@ export class Raft<C> {
       transferTo: role.kind === "leader" ? (role.transfer?.to ?? null) : null,
     };
   }
-}
-
-/**
- * Whether there may be room for the no-op of a new leader alone: commands that come to the disk with it would keep it
- * from being durable, and so reads from being served (P6).
- */
-function isScarce<C>({ stoodFull, commitIndex }: RaftState<C>, { noopIndex }: Leader<C>): boolean {
-  return stoodFull && commitIndex < noopIndex;
 }
 
 /** What a leader does once a turn. */

@@ -51,8 +51,6 @@ export class RaftState<C> {
   electionElapsedTicks = 0;
   /** No more commands become durable here until there is room again; terms, votes and no-ops may. */
   diskFull = false;
-  /** It was so when this server stood for election: what room its term and its no-op got may have been the last. */
-  stoodFull = false;
 
   requests: OutgoingRequest<C>[] = [];
   replies: OutgoingReply[] = [];
@@ -212,7 +210,7 @@ export class RaftState<C> {
   appendEntries(entries: readonly Entry<C>[]): void {
     if (entries.length === 0) return;
     this.log.append(entries);
-    this.durability.append({ kind: "append", entries });
+    this.durability.append(entries);
     this.#changeConfiguration(() => this.configurations.append(entries));
   }
 

@@ -1,10 +1,12 @@
 /** What waits for the disk, and in which order it gets it. */
 import { expect, test } from "bun:test";
 import type { Command } from "../../src/kv/command.ts";
-import type { LogWrite } from "../../src/raft/batch.ts";
+import { RaftKvError } from "../../src/base/errors.ts";
+import type { LogWrite, Persist } from "../../src/raft/batch.ts";
 import { ORIGIN } from "../../src/raft/snapshot-position.ts";
 import { Persister } from "../../src/node/persister.ts";
 import { MemoryDisk } from "../../src/storage/memory-file-system.ts";
+import type { Store } from "../../src/storage/store.ts";
 import { createServerStore, openServerStore } from "../../src/storage/server-store.ts";
 import { machineAt } from "../storage/sample-life.ts";
 import { append, compact, group, IDENTITY, noop, puts, readServer, term } from "../storage/sample-log.ts";
@@ -73,4 +75,28 @@ test("S2: a compaction does not come before the entries that its snapshot stands
   ]);
   const rows = [[append(...MORE)], [{ kind: "truncate", from: 230 } as const, compact(201, 1, 190)]];
   expect((await persistOnFullDisk(rows)).failures).toEqual([expect.objectContaining({ code: "diskFull" })]);
+});
+
+test("P6: a no-op becomes durable though what came right behind it finds no room", async () => {
+  const full = new RaftKvError("diskFull", "no space left");
+  const calls: number[] = [];
+  const store = {
+    persist: async ({ writes }: Persist<Command>) => {
+      const entries = writes.flatMap((write) => (write.kind === "append" ? write.entries : []));
+      calls.push(entries.length);
+      if (entries.some(({ payload }) => payload.kind === "command") && calls.length > 1) throw full;
+    },
+  } as unknown as Store;
+  const told: number[] = [];
+  const failures: unknown[] = [];
+  const persister = new Persister(
+    store,
+    (sequence) => told.push(sequence),
+    (error) => failures.push(error),
+  );
+  persister.add({ sequence: 1, hardState: null, writes: [append(...puts(1, 1, 1))] });
+  persister.add({ sequence: 2, hardState: null, writes: [append(noop(2, 2))] });
+  persister.add({ sequence: 3, hardState: null, writes: [append(...puts(3, 1, 2))] });
+  await persister.idle();
+  expect({ calls, told, failures }).toEqual({ calls: [1, 1, 1], told: [1, 2], failures: [full] });
 });

@@ -98,6 +98,26 @@ describe("append replies", () => {
     });
   });
 
+  test("P6: a no-op ends its group, so that it waits for no room with what follows it", () => {
+    const durability = new Durability<string>(0);
+    const noop = { kind: "noop" } as const;
+    const payloads = [command("a"), noop, command("b"), command("c")];
+    const entries = payloads.map((payload, at) => ({ index: at + 1, term: 1, payload }));
+    durability.saveHardState(hardState(1));
+    durability.append(entries);
+    durability.append([{ index: 5, term: 1, payload: command("d") }]);
+    expect(durability.sequenceFor(2)).toBe(1);
+    expect([durability.sequenceFor(3), durability.sequenceFor(5)]).toEqual([2, 2]);
+    const first = durability.take();
+    expect(first).toMatchObject({ sequence: 1, hardState: hardState(1) });
+    expect(first?.writes).toEqual([{ kind: "append", entries: entries.slice(0, 2) }]);
+    expect(durability.hasMore).toBe(true);
+    expect(durability.take()).toMatchObject({ sequence: 2, hardState: null, writes: [{}, {}] });
+    expect([durability.hasMore, durability.take()]).toEqual([false, null]);
+    durability.persisted(1);
+    expect(durability.durableIndex).toBe(2);
+  });
+
   test("P1: a server that is killed comes back with what it acknowledged, and some part of the rest", () => {
     for (let seed = 1; seed <= 30; seed += 1) {
       const server = new TestServer();
@@ -193,7 +213,7 @@ describe("durability against a dumb double", () => {
               payload: command("x"),
             }));
             log.push(...entries);
-            durability.append({ kind: "append", entries });
+            durability.append(entries);
           } else if (kind === "truncate" && amount >= 1 && amount <= log.length) {
             log.length -= amount;
             durability.truncate(log.length + 1);

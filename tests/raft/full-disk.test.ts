@@ -44,20 +44,6 @@ describe("P6: a server whose disk is full", () => {
     expect(server.disk.pendingCount).toBe(2);
   });
 
-  test("P6: that stood for election takes no command before its no-op, which may get the last room, is committed", () => {
-    const server = new TestServer({ term: 1 });
-    // What an election needs finds room in reserve.
-    server.turn((raft) => raft.setDiskFull(true));
-    server.elect();
-    server.turn((raft) => raft.setDiskFull(false));
-    expect(server.status).toMatchObject({ role: "leader", noopIndex: 1, diskFull: false });
-    expect(server.propose("a")).toBe(false);
-    server.persist();
-    server.acceptAll();
-    expect(server.status.commitIndex).toBe(1);
-    expect(server.propose("a")).toBe(true);
-  });
-
   test("P6: refuses what has been waiting for the disk when that becomes full", () => {
     const server = new TestServer({ term: 1 });
     const rpc = server.ask(appendEntries(1, [0, 0], { terms: [1] }));

@@ -110,7 +110,7 @@ export class TestServer {
     const result = inputs(this.#raft);
     do {
       this.#obey(this.#raft.takeBatch());
-    } while (this.#raft.hasMoreCommitted);
+    } while (this.#raft.hasMore);
     const after = this.status;
     const [violation] = [
       ...stateViolations(after, (index) => this.#raft.termAt(index)),
