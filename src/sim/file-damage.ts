@@ -80,10 +80,12 @@ function changeFile(
   const bytes = path === null ? null : atOnce(() => files.readFile(path));
   if (path === null || bytes === null || bytes.length === 0) return null;
   const { what, changed } = change(bytes);
-  atOnce(async () => {
-    await files.writeFile(path, changed);
-    await files.syncFile(path);
-  });
+  disk.tamper(() =>
+    atOnce(async () => {
+      await files.writeFile(path, changed);
+      await files.syncFile(path);
+    }),
+  );
   return `${what}: ${path}`;
 }
 

@@ -67,6 +67,14 @@ export class SimDisk {
     this.#disk.capacityBytes = this.#disk.usedBytes + roomBytes;
   }
 
+  /** What is done to the files from outside needs no room. */
+  tamper(work: () => void): void {
+    const { capacityBytes } = this.#disk;
+    this.#disk.capacityBytes = Infinity;
+    work();
+    this.#disk.capacityBytes = capacityBytes;
+  }
+
   /** Others make room. */
   makeRoom(): void {
     this.#disk.capacityBytes = Infinity;

@@ -37,6 +37,18 @@ test("P6: a full disk refuses writes until there is room; each time that it is f
   expect([await outcome(files.openAppend("g")), faults.of("diskFull")]).toEqual(["diskFull", 2]);
 });
 
+test("P6: files are damaged on a full disk as on any other", async () => {
+  const { disk, files, outcome } = machine();
+  await outcome(files.writeFile("f", new Uint8Array(5)));
+  disk.fill(-1);
+  disk.tamper(() => {
+    void disk.files.writeFile("f", new Uint8Array(4));
+    drainMicrotasks();
+  });
+  expect((await disk.files.readFile("f"))?.length).toBe(4);
+  expect(await outcome(files.writeFile("g", new Uint8Array(5)))).toBe("diskFull");
+});
+
 test("P9: a disk that is replaced holds nothing", async () => {
   const { disk, files, outcome } = machine();
   await outcome(files.writeFile("f", new Uint8Array(5)));
