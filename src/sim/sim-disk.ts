@@ -96,6 +96,8 @@ export class SimDisk {
   /** The process died; the machine goes on. */
   processDied(): void {
     this.#disk.killAll();
+    // After an fsync that failed, the next process would take for good what the page cache has and the disk never gets.
+    if (this.#broken.size > 0) this.powerLost();
   }
 
   /** The machine lost its power: of what was not synced a random part survives. */
