@@ -154,16 +154,19 @@ export class Calm {
     return messages * (network.latencyMaxUs + disk.latencyMaxUs);
   }
 
-  /** Whether all members that live follow one leader, votes and all, hold the same log, and no client waits. */
+  /**
+   * Whether all members that live follow one leader, votes and all, and hold the same log, while none of them
+   * is on its way out and no client waits.
+   */
   get hasConverged(): boolean {
     if (this.#parts.storm.isReplacing) return false;
     const { leader } = this;
     if (leader === null || !this.#parts.clients.every((client) => client.idle)) return false;
     const { configuration, currentTerm, lastLogIndex } = leader.node.status();
     return configuration.every(({ id }) => {
-      const { life, node } = this.#parts.servers[id] ?? {};
+      const { life, node, isStopping } = this.#parts.servers[id] ?? {};
       if (life?.kind === "refused" || life?.kind === "absent") return true;
-      if (node === null || node === undefined) return false;
+      if (node === null || node === undefined || isStopping) return false;
       const status = node.status();
       return (
         status.currentTerm === currentTerm &&

@@ -2,6 +2,7 @@
 import { drainMicrotasks } from "bun:jsc";
 import { defined } from "../base/assert.ts";
 import type { ServerId } from "../raft/entry.ts";
+import { parentDirectory } from "../storage/atomic-file.ts";
 import type { Random } from "./random.ts";
 import { STATE_DIRECTORY, type SimDisk } from "./sim-disk.ts";
 
@@ -46,7 +47,7 @@ export const loseFiles: Damage = (parts) => {
   const { files } = parts.disk;
   atOnce(async () => {
     await files.removeFile(path);
-    await files.syncDirectory(path.slice(0, path.lastIndexOf("/")));
+    await files.syncDirectory(parentDirectory(path));
   });
   return `loses ${path}`;
 };
@@ -84,6 +85,8 @@ function changeFile(
     atOnce(async () => {
       await files.writeFile(path, changed);
       await files.syncFile(path);
+      // Else a power loss could take the file that shows where this one should end, as no damage of one file can.
+      await files.syncDirectory(parentDirectory(path));
     }),
   );
   return `${what}: ${path}`;
