@@ -1,6 +1,6 @@
 /** `raftkv snapshot restore FILE`: a new cluster with the data of a saved one. */
 import { RaftKvError } from "../base/errors.ts";
-import { MAX_SERVERS } from "../config/value-reader.ts";
+import { MAX_MEMBERS } from "../raft/configuration.ts";
 import type { FileSystem } from "../storage/file-system.ts";
 import { OsFileSystem } from "../storage/os-file-system.ts";
 import { inspectSnapshotFile } from "../storage/snapshot-reader.ts";
@@ -40,7 +40,7 @@ export const snapshotRestoreCommand = command(
     const options = {
       file,
       stateDir: dir.replace(/(?<=.)\/+$/, ""),
-      servers: parseWholeNumber("--servers", servers, 1, MAX_SERVERS),
+      servers: parseWholeNumber("--servers", servers, 1, MAX_MEMBERS),
     };
     return { kind: "job", run: (signal) => restoreSnapshot(new OsFileSystem(), options, signal) };
   },

@@ -1,3 +1,4 @@
+import { RaftKvError } from "../base/errors.ts";
 import { MAX_SERVER_ID } from "../config/value-reader.ts";
 import { decodeText } from "../rpc/text.ts";
 import { command } from "./command.ts";
@@ -27,6 +28,8 @@ export const transferCommand = command(
     const named = /^\d{1,5}$/.exec(decodeText(value) ?? "")?.[0];
     const leaderId = named === undefined ? to : Number(named);
     const who = leaderId === null ? "another server" : `server ${leaderId}`;
+    if (to !== null && leaderId !== to)
+      throw new RaftKvError("failedPrecondition", `${who} leads now, not server ${to}: retry`);
     return answered(`${who} leads now`, { ok: true, leaderId });
   },
 );

@@ -30,9 +30,6 @@ export function oneOf<T extends string>(choices: readonly T[]): ValueReader<T> {
 /** Above it, no base port leaves a port for the server. */
 export const MAX_SERVER_ID = 65_534;
 
-/** More servers than this make a cluster slower and no safer; and a typing error must not start a thousand. */
-export const MAX_SERVERS = 15;
-
 /** Distinct server ids, at least one. */
 export const serverIds: ValueReader<readonly number[]> = {
   expected: `distinct ids from 0 to ${MAX_SERVER_ID}, separated by commas, such as 0,1,2`,

@@ -1,7 +1,6 @@
 import { RaftKvError } from "../base/errors.ts";
-import { MAX_SERVERS } from "../config/value-reader.ts";
 import type { Logger } from "../observability/logger.ts";
-import { memberOf, type Configuration } from "../raft/configuration.ts";
+import { MAX_MEMBERS, memberOf, type Configuration } from "../raft/configuration.ts";
 import type { ServerId } from "../raft/entry.ts";
 import { RpcClient } from "../rpc/rpc-client.ts";
 import type { ServerStatus } from "../rpc/wire.ts";
@@ -79,7 +78,7 @@ async function findServing({ active, addressOf, logger }: Surroundings): Promise
     members.length > 0
       ? { clusterId: first.clusterId, members }
       : newCluster(first.clusterId, size, addressOf);
-  if (clusterIds.size === 1 && cluster.members.length <= MAX_SERVERS) return cluster;
+  if (clusterIds.size === 1 && cluster.members.length <= MAX_MEMBERS) return cluster;
   logger.warn("the servers that answer are no cluster: none is taken over", { clusterIds: [...clusterIds] });
   return null;
 }

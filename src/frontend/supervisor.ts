@@ -22,9 +22,8 @@
  */
 import { randomUUID } from "node:crypto";
 import { RaftKvError } from "../base/errors.ts";
-import { MAX_SERVERS } from "../config/value-reader.ts";
 import type { Logger } from "../observability/logger.ts";
-import type { Member } from "../raft/configuration.ts";
+import { MAX_MEMBERS, type Member } from "../raft/configuration.ts";
 import type { ServerId } from "../raft/entry.ts";
 import type { FileSystem } from "../storage/file-system.ts";
 import { stateFileServer } from "../storage/server-files.ts";
@@ -297,8 +296,8 @@ export class Supervisor implements ServerKeeper {
   }
 
   #checkSize(servers: number): void {
-    if (!Number.isSafeInteger(servers) || servers < 1 || servers > MAX_SERVERS) {
-      const what = `a cluster has 1 to ${MAX_SERVERS} servers, not ${servers}`;
+    if (!Number.isSafeInteger(servers) || servers < 1 || servers > MAX_MEMBERS) {
+      const what = `a cluster has 1 to ${MAX_MEMBERS} servers, not ${servers}`;
       throw new RaftKvError("invalidArgument", what);
     }
     for (let id = 0; id < servers; id++) this.#checkPort(id);
@@ -360,7 +359,7 @@ export class Supervisor implements ServerKeeper {
 
   #checkNewcomer(id: ServerId, { members }: Cluster): void {
     this.#checkPort(id);
-    if (members.length < MAX_SERVERS) return;
+    if (members.length < MAX_MEMBERS) return;
     const what = `the cluster has ${members.length} servers already: remove one before server ${id} is added`;
     throw new RaftKvError("failedPrecondition", what);
   }

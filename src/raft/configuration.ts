@@ -37,6 +37,8 @@ export type ChangeRefusal =
   | "member"
   /** Of "add": another member has that address. */
   | "addressTaken"
+  /** Of "add": there are MAX_MEMBERS. */
+  | "tooMany"
   /** Of "promote" and "remove". */
   | "unknownMember"
   /** Of "promote": it is a voter already. */
@@ -47,6 +49,9 @@ export type ChangeRefusal =
   | "lastVoter"
   /** No majority of the voters that there would be is there: nothing would be committed any more. */
   | "noQuorum";
+
+/** More servers than this make a cluster slower and no safer; and a typing error must not start a thousand. */
+export const MAX_MEMBERS = 15;
 
 export function votersOf(configuration: Configuration): readonly ServerId[] {
   return configuration.filter(({ voter }) => voter).map(({ id }) => id);

@@ -13,6 +13,7 @@ import {
   type ChangeRefusal,
   type Configuration,
   type ConfigurationChange,
+  MAX_MEMBERS,
   memberOf,
   votersOf,
 } from "./configuration.ts";
@@ -63,7 +64,8 @@ function impossible<C>(
     case "add": {
       if (member !== null) return "member";
       const isTaken = change.address !== "" && latest.some(({ address }) => address === change.address);
-      return isTaken ? "addressTaken" : null;
+      if (isTaken) return "addressTaken";
+      return latest.length < MAX_MEMBERS ? null : "tooMany";
     }
     case "promote":
       if (member === null) return "unknownMember";

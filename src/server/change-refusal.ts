@@ -2,7 +2,7 @@
 import { unreachable } from "../base/assert.ts";
 import type { TransferOutcome } from "../node/handover.ts";
 import type { ChangeOutcome } from "../node/waiting-clients.ts";
-import type { ChangeRefusal } from "../raft/configuration.ts";
+import { MAX_MEMBERS, type ChangeRefusal } from "../raft/configuration.ts";
 import type { ServerId } from "../raft/entry.ts";
 import type { TransferRefusal } from "../raft/transfer.ts";
 import { notLeader, STOPPING, type Refusal } from "./refusal.ts";
@@ -30,7 +30,8 @@ export function changeRefusal(id: ServerId, outcome: ChangeOutcome): Refusal | n
   }
 }
 
-function refusedChange(id: ServerId, why: ChangeRefusal): Refusal {
+/** For a reason that the core gives. */
+export function refusedChange(id: ServerId, why: ChangeRefusal): Refusal {
   const code = why === "notReady" || why === "transferring" ? "UNAVAILABLE" : "FAILED_PRECONDITION";
   return { error: changeRefusalText(id, why), code };
 }
@@ -47,6 +48,8 @@ function changeRefusalText(id: ServerId, why: ChangeRefusal): string {
       return `server ${id} is a member already`;
     case "addressTaken":
       return `another member has the address of server ${id}`;
+    case "tooMany":
+      return `the cluster has ${MAX_MEMBERS} servers already: remove one before server ${id} is added`;
     case "unknownMember":
       return `server ${id} is not a member`;
     case "voter":

@@ -5,18 +5,18 @@
  *   AddMember   checked -> asked whether it is there -> added as a non-voter -> it has caught up -> promoted
  */
 import { ADDRESS_EXPECTED, parseAddress } from "../config/peers.ts";
-import { MAX_SERVER_ID, MAX_SERVERS } from "../config/value-reader.ts";
+import { MAX_SERVER_ID } from "../config/value-reader.ts";
 import { RaftKvError } from "../base/errors.ts";
 import type { Clock } from "../node/clock.ts";
 import type { Node } from "../node/node.ts";
 import type { ChangeOutcome } from "../node/waiting-clients.ts";
-import { memberOf, type ConfigurationChange } from "../raft/configuration.ts";
+import { MAX_MEMBERS, memberOf, type ConfigurationChange } from "../raft/configuration.ts";
 import type { ServerId } from "../raft/entry.ts";
 import type { CallContext, Handlers } from "../rpc/rpc-server.ts";
 import type { AddMemberArgs, GenericResponse, TransferArgs, WireCode } from "../rpc/wire.ts";
 import type { Identity } from "../storage/store.ts";
 import type { Addresses } from "./addresses.ts";
-import { changeRefusal, transferRefusal } from "./change-refusal.ts";
+import { changeRefusal, refusedChange, transferRefusal } from "./change-refusal.ts";
 import { pause } from "./pause.ts";
 import type { probe } from "./probe.ts";
 import { notLeader, type Refusal } from "./refusal.ts";
@@ -123,10 +123,7 @@ class Addition {
     if (holder !== undefined) {
       return { error: `${address} is the address of server ${holder.id}`, code: "FAILED_PRECONDITION" };
     }
-    if (configuration.length < MAX_SERVERS) return null;
-    const how = `remove one before server ${id} is added`;
-    const error = `the cluster has ${configuration.length} servers already: ${how}`;
-    return { error, code: "FAILED_PRECONDITION" };
+    return configuration.length < MAX_MEMBERS ? null : refusedChange(id, "tooMany");
   }
 
   /** Why the server cannot be added that is, or is not, at the address. */

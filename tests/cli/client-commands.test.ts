@@ -305,3 +305,14 @@ test("transfer says who leads then, server 0 being one like any other", async ()
   );
   expect(asked).toEqual([undefined, 0]);
 });
+
+test("transfer --to fails when another server has won", async () => {
+  await using frontend = await fakeFrontend({
+    TransferLeadership: async () => ({ value: Buffer.from("1") }),
+  });
+  expect(await raftkv(["transfer", "--to", "2", "--address", frontend.address])).toEqual({
+    exitCode: 1,
+    stdout: "",
+    stderr: "raftkv: server 1 leads now, not server 2: retry\n",
+  });
+});

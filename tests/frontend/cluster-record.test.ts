@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { readClusterRecord, writeClusterRecord } from "../../src/frontend/cluster-record.ts";
-import { MAX_SERVERS } from "../../src/config/value-reader.ts";
+import { MAX_MEMBERS } from "../../src/raft/configuration.ts";
 import { initialConfiguration } from "../../src/raft/configuration.ts";
 import { MemoryDisk } from "../../src/storage/memory-file-system.ts";
 
@@ -34,7 +34,7 @@ test("a cluster as it was started is written as older versions do, and read as t
 });
 
 test.each([
-  ["of more servers than this version would start", initialConfiguration([...Array(MAX_SERVERS + 1).keys()])],
+  ["of more servers than this version would start", initialConfiguration([...Array(MAX_MEMBERS + 1).keys()])],
   ["with a gap", initialConfiguration([0, 2])],
   ["with an address", [...initialConfiguration([0]), { id: 1, address: "10.0.0.2:9001", voter: true }]],
   ["with a non-voter", [...initialConfiguration([0, 1]), { id: 2, address: "", voter: false }]],

@@ -2,7 +2,7 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { MAX_SERVERS } from "../../src/config/value-reader.ts";
+import { MAX_MEMBERS } from "../../src/raft/configuration.ts";
 import { readClusterRecord, writeClusterRecord } from "../../src/frontend/cluster-record.ts";
 import { idsOf } from "../../src/frontend/cluster.ts";
 import type { Supervisor } from "../../src/frontend/supervisor.ts";
@@ -101,13 +101,13 @@ describe("StartServer of an id outside the cluster", () => {
     await using supervised = await Supervised.create();
     const supervisor = await withCluster(supervised, 1);
     await expect(supervisor.startServer(60_000, null)).rejects.toMatchObject({ code: "invalidArgument" });
-    const members = initialConfiguration([...Array(MAX_SERVERS).keys()]);
+    const members = initialConfiguration([...Array(MAX_MEMBERS).keys()]);
     const { clusterId } = supervisor.cluster ?? { clusterId: "" };
     const record = { state: "started", clusterId, members } as const;
     await writeClusterRecord(new OsFileSystem(), supervised.stateDirectory, record);
     const later = await supervised.supervisor();
     await later.adopt();
-    await expect(later.startServer(MAX_SERVERS, null)).rejects.toMatchObject({
+    await expect(later.startServer(MAX_MEMBERS, null)).rejects.toMatchObject({
       code: "failedPrecondition",
       message: "the cluster has 15 servers already: remove one before server 15 is added",
     });

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import type { ConfigurationChange } from "../../src/raft/configuration.ts";
+import { MAX_MEMBERS, type ConfigurationChange } from "../../src/raft/configuration.ts";
 import { TestServer } from "./harness.ts";
 import {
   accepted,
@@ -90,6 +90,12 @@ describe("changes of the configuration", () => {
     const alone = new TestServer({ voters: [0] }).elect();
     expect(alone.change(remove(0))).toEqual({ kind: "refused", why: "lastVoter" });
     expect(leader.status.configurationIndex).toBe(2);
+  });
+
+  test("M2: a cluster of as many servers as may be gets no other one", () => {
+    const voters = Array.from({ length: MAX_MEMBERS }, (_, id) => id);
+    const leader = new TestServer({ voters }).lead();
+    expect(leader.change(add(MAX_MEMBERS))).toEqual({ kind: "refused", why: "tooMany" });
   });
 
   test("M2: a change that would leave no majority of voters that are there is refused", () => {

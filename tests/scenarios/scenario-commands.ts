@@ -256,6 +256,7 @@ const REFUSALS: Readonly<Record<ChangeRefusal, string>> = {
   transferring: "it makes way",
   member: "it is a member",
   addressTaken: "another member has that address",
+  tooMany: "there are as many members as may be",
   unknownMember: "it is no member",
   voter: "it votes already",
   notCaughtUp: "it has not caught up",
