@@ -155,11 +155,11 @@ export class Calm {
   }
 
   /**
-   * Whether all members that live follow one leader, votes and all, and hold the same log, while none of them
-   * is on its way out and no client waits.
+   * Whether all members that live follow one leader, votes and all, and hold the same log, while no disk is
+   * thought full, nobody is on its way out, and neither a client nor the operator waits.
    */
   get hasConverged(): boolean {
-    if (this.#parts.storm.isReplacing) return false;
+    if (this.#parts.storm.isOperated) return false;
     const { leader } = this;
     if (leader === null || !this.#parts.clients.every((client) => client.idle)) return false;
     const { configuration, currentTerm, lastLogIndex } = leader.node.status();
@@ -171,6 +171,7 @@ export class Calm {
       return (
         status.currentTerm === currentTerm &&
         !this.#parts.safety.votes.abstains(id) &&
+        !status.diskFull &&
         status.lastLogIndex === lastLogIndex &&
         node.appliedIndex === lastLogIndex &&
         (status.role === "leader" || status.role === "follower")

@@ -50,6 +50,8 @@ const COUNTED: Readonly<Record<ConfigurationChange["kind"], FaultKind>> = {
 export class Operator {
   readonly #parts: OperatorParts;
   #over = false;
+  /** Without an answer; those of a life that has ended get none. */
+  readonly #questions = new Set<{ readonly server: SimServer; readonly life: SimServer["life"] }>();
 
   constructor(parts: OperatorParts) {
     this.#parts = parts;
@@ -58,6 +60,11 @@ export class Operator {
   /** Begins nothing more. What was sent is under way. */
   end(): void {
     this.#over = true;
+  }
+
+  /** Whether a server that lives has not answered it. */
+  get isWaiting(): boolean {
+    return [...this.#questions].some(({ server, life }) => server.life === life);
   }
 
   /** Some change, if anybody says that it leads. */
@@ -197,7 +204,11 @@ export class Operator {
       if (server.node === null) return;
       server.process.input(0, () => {
         if (server.node === null || this.#over) return;
-        action(server.node, server).catch((error: unknown) => onFailure(error));
+        const question = { server, life: server.life };
+        this.#questions.add(question);
+        action(server.node, server)
+          .finally(() => this.#questions.delete(question))
+          .catch((error: unknown) => onFailure(error));
       });
     });
   }

@@ -66,8 +66,9 @@ export class Storm {
     }
   }
 
-  get isReplacing(): boolean {
-    return this.#replacing.size > 0;
+  /** Whether an operator is about something. */
+  get isOperated(): boolean {
+    return this.#replacing.size > 0 || this.#operator.isWaiting;
   }
 
   /** `server` will not start with the files that it has. */
