@@ -14,14 +14,10 @@ import { readIndexReplyFromWire, timeoutNowReplyFromWire, timeoutNowToWire } fro
 import { RpcClient } from "./rpc-client.ts";
 import { chunkReplyFromWire, chunkToWire } from "./snapshot-codec.ts";
 
-/** A vote that comes later than an election timeout is of no use. */
-const REQUEST_VOTE_TIMEOUT_MS = 300;
-/** A leader that hands over goes on by itself when no answer comes within an election timeout. */
-const TIMEOUT_NOW_TIMEOUT_MS = 300;
-/** A leader is sure of itself within a round trip, or is none soon; readers wait for one answer at a time. */
-const READ_INDEX_TIMEOUT_MS = 500;
 /** Long enough for a full batch on a busy machine; then the leader tries again from what it knows. */
 const APPEND_ENTRIES_TIMEOUT_MS = 1000;
+/** A leader is sure of itself within a round trip, or is none soon; readers wait for one answer at a time. */
+const READ_INDEX_TIMEOUT_MS = 500;
 /** A transfer slower than a chunk in this time is given up, so none holds the leader's log back for ever. */
 const CHUNK_TIMEOUT_MS = 5000;
 /** With the last chunk the receiver reads, checks and installs the whole snapshot before it answers. */
@@ -37,12 +33,18 @@ interface Peer {
 export class PeerTransport implements Transport {
   readonly #clusterId: string;
   readonly #addressOf: (member: Member) => string;
+  /** A vote that comes later is of no use, and a leader that hands over goes on by itself then. */
+  readonly #electionTimeoutMs: number;
   readonly #peers = new Map<ServerId, Peer>();
 
-  /** `addressOf` tells where to reach a member, "host:port". */
-  constructor(clusterId: string, addressOf: (member: Member) => string) {
+  /**
+   * `addressOf` tells where to reach a member, "host:port". `electionTimeoutMs` is the longest: who allows more,
+   * for slow disks or links, waits longer for every answer.
+   */
+  constructor(clusterId: string, addressOf: (member: Member) => string, electionTimeoutMs: number) {
     this.#clusterId = clusterId;
     this.#addressOf = addressOf;
+    this.#electionTimeoutMs = electionTimeoutMs;
   }
 
   setPeers(peers: Configuration): void {
@@ -64,14 +66,14 @@ export class PeerTransport implements Transport {
     switch (request.kind) {
       case "requestVote": {
         const args = requestVoteToWire(request, this.#clusterId);
-        peer.messages.send("RequestVote", args, REQUEST_VOTE_TIMEOUT_MS, (outcome) =>
+        peer.messages.send("RequestVote", args, this.#electionTimeoutMs, (outcome) =>
           settle(readable(requestVoteReplyFromWire, outcome)),
         );
         return;
       }
       case "appendEntries": {
         const args = appendEntriesToWire(request, this.#clusterId);
-        peer.messages.send("AppendEntries", args, APPEND_ENTRIES_TIMEOUT_MS, (outcome) =>
+        peer.messages.send("AppendEntries", args, this.#atLeast(APPEND_ENTRIES_TIMEOUT_MS), (outcome) =>
           settle(readable(appendEntriesReplyFromWire, outcome)),
         );
         return;
@@ -85,14 +87,14 @@ export class PeerTransport implements Transport {
       }
       case "timeoutNow": {
         const args = timeoutNowToWire(request, this.#clusterId);
-        peer.messages.send("TimeoutNow", args, TIMEOUT_NOW_TIMEOUT_MS, (outcome) =>
+        peer.messages.send("TimeoutNow", args, this.#electionTimeoutMs, (outcome) =>
           settle(readable(timeoutNowReplyFromWire, outcome)),
         );
         return;
       }
       case "readIndex": {
         const args = { clusterId: this.#clusterId };
-        peer.messages.send("ReadIndex", args, READ_INDEX_TIMEOUT_MS, (outcome) =>
+        peer.messages.send("ReadIndex", args, this.#atLeast(READ_INDEX_TIMEOUT_MS), (outcome) =>
           settle(readable(readIndexReplyFromWire, outcome)),
         );
         return;
@@ -104,6 +106,10 @@ export class PeerTransport implements Transport {
 
   close(): void {
     for (const [id, peer] of this.#peers) this.#disconnect(id, peer);
+  }
+
+  #atLeast(timeoutMs: number): number {
+    return Math.max(timeoutMs, this.#electionTimeoutMs);
   }
 
   /** Calls under way still end, each by its deadline. */

@@ -87,7 +87,11 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     limits: { ...config.limits, maxPendingRpcs: MAX_PENDING_RPCS, maxPendingReads: MAX_PENDING_READS },
     snapshots: { ...config.snapshot, chunkBytes: MAX_CHUNK_BYTES },
     clock: systemClock,
-    transport: new PeerTransport(identity.clusterId, (member) => addresses.reached(member)),
+    transport: new PeerTransport(
+      identity.clusterId,
+      (member) => addresses.reached(member),
+      config.raft.electionTimeoutMaxMs,
+    ),
     store,
     diskRoom,
     recovered,

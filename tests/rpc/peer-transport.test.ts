@@ -17,13 +17,21 @@ beforeEach(async () => {
   after = await FakeMember.start(port + 1, { id: 1 });
   before.readIndex = 4;
   after.readIndex = 5;
-  transport = new PeerTransport("c", ({ address }) => (address === "" ? `127.0.0.1:${port}` : address));
+  transport = transportFor(300);
 });
 
 afterEach(async () => {
   transport.close();
   await Promise.all([before.close(), after.close()]);
 });
+
+function transportFor(electionTimeoutMs: number): PeerTransport {
+  return new PeerTransport(
+    "c",
+    ({ address }) => (address === "" ? `127.0.0.1:${port}` : address),
+    electionTimeoutMs,
+  );
+}
 
 function at(address: string): Configuration {
   return [{ id: 1, address, voter: true }];
@@ -53,4 +61,14 @@ test("M4: who is no member any more is not sent to, and what was sent before is 
   transport.setPeers([]);
   expect(await sent).toEqual({ kind: "readIndexReply", readIndex: 4 });
   expect(await ask(1)).toBeNull();
+});
+
+test("E1: an answer may take as long as an election may", async () => {
+  before.delayReadIndexMs = 700;
+  transport.setPeers(at(""));
+  expect(await ask(1)).toBeNull();
+  transport.close();
+  transport = transportFor(60_000);
+  transport.setPeers(at(""));
+  expect(await ask(1)).toEqual({ kind: "readIndexReply", readIndex: 4 });
 });
