@@ -30,6 +30,8 @@ import { createLogger } from "../observability/logger.ts";
 import type { Configuration, Member } from "../raft/configuration.ts";
 import { RpcServer, type Handlers } from "../rpc/rpc-server.ts";
 import type { ServerStatus, WireFounding } from "../rpc/wire.ts";
+import { makeDirectoryDurably } from "../storage/durable-directory.ts";
+import { serverFiles } from "../storage/server-files.ts";
 import { createServerStore } from "../storage/server-store.ts";
 import type { Newcomer } from "./creation.ts";
 import { pause } from "./pause.ts";
@@ -39,6 +41,8 @@ import { drawName } from "./system-random.ts";
 
 const ANSWER_TIMEOUT_MS = 1000;
 const RETRY_MS = 50;
+/** About what the files of a new server take. */
+const TRIAL_BYTES = 4096;
 /** How often it says for whom it waits. */
 const TELL_MS = 5000;
 
@@ -50,6 +54,8 @@ const TELL_MS = 5000;
  */
 export async function found(newcomer: Newcomer, members: Configuration, stop: AbortSignal): Promise<void> {
   const { fs, stateDirectory, id, hosts, port } = newcomer;
+  // Who cannot write must not be counted on by the others.
+  await tryWriting(newcomer);
   const gathering = new Gathering(newcomer, members);
   const server = new RpcServer();
   server.add("KeyValueStore", waitingHandlers(id, gathering));
@@ -61,6 +67,14 @@ export async function found(newcomer: Newcomer, members: Configuration, stop: Ab
   } finally {
     await server.close();
   }
+}
+
+async function tryWriting({ fs, stateDirectory, id }: Newcomer): Promise<void> {
+  const { stateFileTemporary } = serverFiles(stateDirectory, id);
+  await makeDirectoryDurably(fs, stateDirectory);
+  await fs.writeFile(stateFileTemporary, Buffer.alloc(TRIAL_BYTES));
+  await fs.syncFile(stateFileTemporary);
+  await fs.removeFile(stateFileTemporary);
 }
 
 /** What one server knows of the others. */
@@ -142,7 +156,7 @@ class Gathering {
       const how =
         this.#others.length < 2
           ? "if the cluster has served nobody yet, remove the other's files and start both again"
-          : `if its disk was lost, have it replaced: --rejoin ${this.#others.length + 1} --cluster-id ${clusterId}, the same --peers`;
+          : `if its disk was lost, have it replaced: --rejoin ${this.#others.length + 1} --cluster-id ${clusterId}, the same --peers; if the cluster has served nobody yet, remove the files of all and start all again`;
       throw refusal(
         this.#newcomer.id,
         `cluster ${clusterId} goes on already at ${address}, and this server's files are not here; ${how}`,

@@ -2,6 +2,7 @@ import { afterEach, beforeEach, expect, setDefaultTimeout, test } from "bun:test
 import { RpcClient } from "../../src/rpc/rpc-client.ts";
 import type { ServerStatus, WireFounding } from "../../src/rpc/wire.ts";
 import { createServer, type Newcomer } from "../../src/server/creation.ts";
+import { MemoryDisk } from "../../src/storage/memory-file-system.ts";
 import { openServerStore } from "../../src/storage/server-store.ts";
 import { formatPeers } from "../../src/config/peers.ts";
 import { freePorts } from "../cluster/free-ports.ts";
@@ -95,7 +96,7 @@ test("P9: servers that are started one after another found their cluster when al
   await waitFor("it waits", async () => (await roleOf(0)) === "gathering");
   const two = found(second);
   await waitFor("both wait", async () => (await roleOf(1)) === "gathering");
-  expect(await first.fs.listDirectory(STATE_DIR)).toBeNull();
+  expect((await first.fs.listDirectory(STATE_DIR)) ?? []).toEqual([]);
   const [clusterId, ...others] = await Promise.all([one, two, found(third)]);
   expect(clusterId).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-8[0-9a-f]{3}-[0-9a-f]{12}$/);
   expect(others).toEqual([clusterId, clusterId]);
@@ -116,7 +117,19 @@ test("P9: a founder that has lost its files does not come back by the same words
       /^server 1 cannot found its cluster: cluster old goes on already at .*--rejoin 3 --cluster-id old/,
     ),
   });
-  expect(await one.fs.listDirectory(STATE_DIR)).toBeNull();
+  expect((await one.fs.listDirectory(STATE_DIR)) ?? []).toEqual([]);
+});
+
+test("P6: no cluster is founded with a server that cannot write", async () => {
+  const stop = new AbortController();
+  const disk = new MemoryDisk();
+  disk.capacityBytes = 0;
+  const full = { ...newcomer(basePort, 2), fs: disk.mount() };
+  const others = [0, 1].map((id) => found(newcomer(basePort, id), stop.signal));
+  expect(await found(full)).toMatchObject({ code: "diskFull" });
+  expect(await waitFor("it waits", () => roleOf(0).catch(() => false as const))).toBe("gathering");
+  stop.abort();
+  for (const other of others) expect(await other).toMatchObject({ code: "unavailable" });
 });
 
 test("P9: of two founders, one whose files are not here is not sent to --rejoin, which takes three", async () => {
@@ -204,13 +217,13 @@ test("P10: whoever else is at the address of a founder, or was told of other ser
   });
 });
 
-test("a founder that is stopped while it waits has written nothing", async () => {
+test("a founder that is stopped while it waits leaves no file", async () => {
   const stop = new AbortController();
   const one = newcomer(basePort, 1);
   const end = found(one, stop.signal);
   stop.abort();
   expect(await end).toMatchObject({ code: "unavailable" });
-  expect(await one.fs.listDirectory(STATE_DIR)).toBeNull();
+  expect((await one.fs.listDirectory(STATE_DIR)) ?? []).toEqual([]);
 });
 
 test("P7: a founder that is there goes on with its files, and waits for nobody", async () => {
