@@ -80,10 +80,14 @@ function explain(error: RaftKvError, address: string, timeoutMs: number): RaftKv
 
 function explanation(error: RaftKvError, address: string, timeoutMs: number): string | null {
   if (error.code === "unavailable") return `no frontend answers at ${address}: start one with "raftkv"`;
-  if (error.code === "unknownOutcome") {
-    return `no answer from ${address} within ${timeoutMs / 1000} s: the call may still take effect; ask "raftkv status", or allow more with --timeout`;
+  const code = (error.cause as ServiceError | undefined)?.code;
+  if (error.code === "unknownOutcome" && code !== status.DEADLINE_EXCEEDED) {
+    return `the connection to ${address} broke before the answer came: the call may still take effect, if it changes anything; ask "raftkv status"`;
   }
-  if ((error.cause as ServiceError | undefined)?.code === status.UNIMPLEMENTED) {
+  if (error.code === "unknownOutcome") {
+    return `no answer from ${address} within ${timeoutMs / 1000} s: the call may still take effect, if it changes anything; ask "raftkv status", or allow more with --timeout`;
+  }
+  if (code === status.UNIMPLEMENTED) {
     return `${address} is not a frontend: give the frontend's address with --address`;
   }
   return null;

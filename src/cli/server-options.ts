@@ -11,7 +11,7 @@ import {
   type PeerAddress,
 } from "../config/peers.ts";
 import { MAX_SERVER_ID } from "../config/value-reader.ts";
-import { initialConfiguration } from "../raft/configuration.ts";
+import { initialConfiguration, MAX_MEMBERS } from "../raft/configuration.ts";
 import type { Creation } from "../server/creation.ts";
 import { parseWholeNumber } from "./option-value.ts";
 import { UsageError } from "./usage-error.ts";
@@ -154,6 +154,8 @@ function ofCluster(args: ServerArgs, kind: "bootstrap" | "rejoin", id: number): 
       throw new UsageError(`--id must be below --${kind}: server ${id} is not one of ${servers}`);
     return { kind, clusterId, members: initialConfiguration([...Array(servers).keys()]) };
   }
+  if (servers > MAX_MEMBERS)
+    throw new UsageError(`a cluster has 1 to ${MAX_MEMBERS} servers, not ${servers}`);
   if (peers.length !== servers) {
     throw new UsageError(`--${kind} ${servers} does not go with --peers, which has ${peers.length}`);
   }

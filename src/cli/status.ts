@@ -1,7 +1,7 @@
 import { RaftKvError } from "../base/errors.ts";
 import type { ClusterStatus, MemberStatus, ServerStatus } from "../rpc/wire.ts";
 import { command } from "./command.ts";
-import { askFrontEnd, clientOptions } from "./frontend-client.ts";
+import { askFrontEnd, clientOptions, errorCodeOf } from "./frontend-client.ts";
 import { answered } from "./result.ts";
 import { renderTable, type Cell } from "./table.ts";
 
@@ -23,6 +23,8 @@ export async function askStatus(
 ): Promise<ClusterStatus> {
   const cluster = await askFrontEnd(options, (client, timeoutMs) => client.call("Status", {}, timeoutMs));
   if (cluster.clusterId !== "") return cluster;
+  const { code, error } = cluster;
+  if (code !== "OK" && code !== "NO_CLUSTER") throw new RaftKvError(errorCodeOf(code), error);
   throw new RaftKvError("noCluster", 'no cluster: start one with "raftkv start 3"');
 }
 

@@ -55,14 +55,13 @@ export class CurrentCluster {
     return this.#link;
   }
 
-  /** The answer to a call that got no link within its time. */
+  /** The answer to a call that got no link within its time; 0: one that did not wait. */
   noLink(budgetMs: number): Reply {
     if (this.#state.kind === "none") return failure("NO_CLUSTER", NO_CLUSTER_MESSAGE);
-    const waited = `within ${Math.round(budgetMs)} ms`;
-    return failure(
-      "UNAVAILABLE",
-      `the cluster is being started or looked for, and was not there ${waited}: nothing was done`,
-    );
+    const what = "the cluster is being started or looked for";
+    if (budgetMs === 0) return failure("UNAVAILABLE", what);
+    const waited = `was not there within ${Math.round(budgetMs)} ms`;
+    return failure("UNAVAILABLE", `${what}, and ${waited}: nothing was done`);
   }
 
   /** Asks the servers who belongs to the cluster, and follows the leader's answer. */

@@ -20,6 +20,7 @@ export const NO_KEEPER: ServerKeeper = {
 };
 
 async function refuse(): Promise<never> {
-  const how = "start them where they are to run (raftkv --mode server --help)";
+  const how =
+    "start them where they are to run (raftkv --mode server --help; with --rejoin where a disk was lost)";
   throw new RaftKvError("failedPrecondition", `this frontend starts no servers: ${how}`);
 }

@@ -247,9 +247,12 @@ export interface MemberStatus {
 }
 
 export interface ClusterStatus {
+  /** "": there is none, or it is being started or looked for, as `error` and `code` say. */
   readonly clusterId: string;
   readonly members: readonly MemberStatus[];
   readonly version: string;
+  readonly error: string;
+  readonly code: WireCode;
 }
 
 /** What one RPC takes (written: any part of it) and gives. */

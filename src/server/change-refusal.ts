@@ -59,7 +59,7 @@ function changeRefusalText(id: ServerId, why: ChangeRefusal): string {
     case "lastVoter":
       return `server ${id} is the only voter: a cluster cannot be without one`;
     case "noQuorum":
-      return "too few of the voters that there would be answer: no majority could commit anything";
+      return "too few of those who would vote after it answer: no majority could commit anything";
     default:
       return unreachable(why);
   }

@@ -30,6 +30,8 @@ function server(id: number, role: string, term: number): ServerStatus {
 const CLUSTER: ClusterStatus = {
   clusterId: "c1",
   version: "dev",
+  error: "",
+  code: "OK",
   members: [
     { id: 0, address: "127.0.0.1:9001", voter: true, reachable: true, server: server(0, "leader", 2) },
     { id: 1, address: "127.0.0.1:9002", voter: true, reachable: true, server: server(1, "leader", 3) },
@@ -141,6 +143,16 @@ test("status without a cluster fails and says how to start one", async () => {
   expect(stderr).toBe('raftkv: no cluster: start one with "raftkv start 3"\n');
 });
 
+test("status while the cluster is looked for does not say to start one", async () => {
+  const error = "the cluster is being started or looked for";
+  await using frontend = await fakeFrontend({ Status: async () => ({ error, code: "UNAVAILABLE" }) });
+  expect(await raftkv(["status", "--address", frontend.address])).toEqual({
+    exitCode: 1,
+    stdout: "",
+    stderr: `raftkv: ${error}\n`,
+  });
+});
+
 test("start and start-server pass their number on and report the frontend's answer", async () => {
   const args: number[] = [];
   await using frontend = await fakeFrontend({
@@ -216,6 +228,15 @@ test("no frontend, a frontend that does not answer, and one that is none: each s
   expect(silent.exitCode).toBe(1);
   expect(silent.stderr).toContain("within 0.3 s: the call may still take effect");
   expect(silent.stderr.trimEnd()).not.toContain("\n");
+
+  const broken = await fakeFrontend({
+    Put: () => {
+      void broken[Symbol.asyncDispose]();
+      return new Promise(() => {});
+    },
+  });
+  const cut = await raftkv(["put", "k", "v", "--timeout", "20", "--address", broken.address]);
+  expect(cut.stderr).toContain("broke before the answer came: the call may still take effect");
 });
 
 test("get reads linearizably unless it is told that an old value will do", async () => {

@@ -87,5 +87,5 @@ function clusterStatus(port: number, hasLeader: boolean): ClusterStatus {
     configurationIndex: 0,
   };
   const member = { id: 1, address: `127.0.0.1:${port}`, reachable: true, voter: true, server };
-  return { clusterId: "cluster-a", members: [member], version: "dev" };
+  return { clusterId: "cluster-a", members: [member], version: "dev", error: "", code: "OK" };
 }

@@ -79,7 +79,7 @@ test("servers that come later are found, and calls wait for them in their time",
     wrongLeader: true,
     code: "UNAVAILABLE",
   });
-  expect(await client.call("Status", {}, PATIENT_MS)).toMatchObject({ clusterId: "" });
+  expect(await client.call("Status", {}, PATIENT_MS)).toMatchObject({ clusterId: "", code: "UNAVAILABLE" });
   const put = client.call("Put", PUT, PATIENT_MS);
   const late = await FakeCluster.start(1, "late");
   try {
