@@ -106,7 +106,7 @@ export async function readLog(
     segments.push(segment);
   }
   requireFooters(directory, segments, unfinishedPath);
-  if (logReaches !== null) requireReach(segments, logReaches, "the state file says");
+  if (logReaches !== null && !givesWay) requireReach(segments, logReaches, "the state file says");
   const installs = givesWay && !reaches(segments, snapshot);
   if (!installs) requireReach(segments, snapshot, "the snapshot proves");
   return { segments, unfinishedPath, supersededPath, installs };

@@ -206,7 +206,10 @@ export class RunningStore implements Store {
   }
 
   async #install(snapshot: SnapshotPosition): Promise<void> {
-    await this.#saveState({ ...this.#state, logReaches: null, installing: snapshot });
+    await this.#log.sync();
+    // Should the snapshot get lost before the log begins after it, what is left of the log must not pass for whole.
+    const logReaches = this.#log.lastUpTo(snapshot.index);
+    await this.#saveState({ ...this.#state, logReaches, installing: snapshot });
     await this.#snapshots.publish("received", snapshot, (error) => this.#waitForRoom(error));
     // The older one would make what the install leaves of the log look whole, should the newer one get lost.
     await this.#snapshots.removeOutdated();

@@ -145,6 +145,15 @@ export class SegmentedLog {
     return this.#open.terms.at(-1) ?? this.#open.previousTerm;
   }
 
+  /** The last entry up to `index`; null when there is none, or its term is in a sealed segment. */
+  lastUpTo(index: LogIndex): SnapshotPosition | null {
+    const { firstIndex, previousTerm, terms } = this.#open;
+    const last = Math.min(index, this.lastIndex);
+    if (last < this.firstIndex) return null;
+    const term = last === firstIndex - 1 ? previousTerm : terms[last - firstIndex];
+    return term === undefined ? null : { index: last, term };
+  }
+
   /** On disk, headers and footers included. */
   get bytes(): number {
     return this.#sealed.reduce((sum, { bytes }) => sum + bytes, this.#open.file.size);

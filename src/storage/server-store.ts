@@ -15,8 +15,9 @@
  *             server: a crash before it leaves something that is refused and can be erased.
  *   persist   hard state, then the log's changes in order, then one sync. Nothing is acknowledged before.
  *     compact   the log's entries, the snapshot's name, then the older snapshot and the log's oldest segments go
- *     install   the state file says so, then the snapshot's name, then the older snapshot and all of the log's
- *               entries go. It stays said until the next time that the state file is written.
+ *     install   the state file says so, and where the log ends of what the snapshot stands for, then the snapshot's
+ *               name, then the older snapshot and all of the log's entries go. It stays said until the next time
+ *               that the state file is written.
  *   close     the state file says where the log ends. It stays said until entries up to there are truncated,
  *             and is taken back before that.
  *   erase     state file, then everything else. A log without its state file is refused; a shorter log
@@ -78,7 +79,7 @@
  *
  * The loss of a file goes unnoticed when it is a last segment that has no footer before it, for nothing was ever
  * written there; an oldest segment that the snapshot stands for; or the first snapshot of all, if a crash left
- * its install interrupted. A refusal changes no file. What tells a torn write from corruption stands in segment.ts.
+ * its install interrupted and the log's last segment begins more than one entry after it. A refusal changes no file. What tells a torn write from corruption stands in segment.ts.
  */
 import { assert } from "../base/assert.ts";
 import { encodeSections, partsOf, type KvState } from "../kv/kv-state.ts";

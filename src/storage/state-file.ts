@@ -39,7 +39,7 @@ import type { Identity } from "./store.ts";
 export interface ServerState {
   readonly identity: Identity;
   readonly hardState: HardState;
-  /** An entry that is durable in the log and that nothing has removed since, but for a snapshot; null: not known. */
+  /** An entry that is durable in the log and that nothing removes but a snapshot that stands for it; null: not known. */
   readonly logReaches: SnapshotPosition | null;
   /** The received snapshot that is taking the log's place, or has done so since the last save; null: none. */
   readonly installing: SnapshotPosition | null;

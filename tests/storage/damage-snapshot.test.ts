@@ -1,6 +1,7 @@
 /** The table at the head of server-store.ts, a test a row: snapshots, and snapshot and log together. */
 import { expect, test } from "bun:test";
 
+import { RaftKvError } from "../../src/base/errors.ts";
 import { ORIGIN } from "../../src/raft/snapshot-position.ts";
 import type { FileSystem } from "../../src/storage/file-system.ts";
 import { encodeEntry, encodeFooter } from "../../src/storage/log-record.ts";
@@ -25,7 +26,7 @@ import {
   STATE,
 } from "./damaged-server.ts";
 import { append, compact, group, IDENTITY, MEMBERS, noop, puts, readServer, term } from "./sample-log.ts";
-import { digestOf, foreignSnapshot, machineAt } from "./sample-life.ts";
+import { digestOf, foreignSnapshot, machineAt, receiveSnapshot } from "./sample-life.ts";
 
 const SNAPSHOT = `${DIRECTORY}/snapshot-8.json`;
 const STATE_DIGEST = machineAt(ORIGIN, ENTRIES, 8).digest();
@@ -220,6 +221,37 @@ test("P4: what the state file says of an install that never came to its snapshot
   const fs = await markInstall(await server(), 14, 2);
   expect((await readServer(fs, "raft_state", OPTIONS)).log.entries).toEqual(ENTRIES);
   expect(decodeStateFile(STATE, await read(fs, STATE)).installing).toBeNull();
+});
+
+test("P7: a snapshot that is lost after a crash in its install leaves no log that passes for whole", async () => {
+  const outcomes = new Set<string>();
+  for (const index of [7, 10, 14]) {
+    for (let operations = 0, done = false; !done; operations += 1) {
+      let left = Infinity;
+      const disk = new MemoryDisk();
+      const mount = disk.mount(() => ((left -= 1) < 0 ? { kind: "refuse", message: "EIO: it died" } : null));
+      await createServerStore(mount, "raft_state", IDENTITY);
+      const { store } = await openServerStore(mount, "raft_state", 1);
+      await store.persist(group(term(2), append(...ENTRIES)));
+      const { info } = await receiveSnapshot(store, { index, term: 2 });
+      left = operations;
+      const write = { kind: "install", snapshot: info.position } as const;
+      done = await store.persist(group(null, write)).then(
+        () => true,
+        () => false,
+      );
+      disk.kill(mount);
+      disk.crash(() => true);
+      const fs = disk.mount();
+      await fs.removeFile(`${DIRECTORY}/snapshot-${index}.json`);
+      const found = await readServer(fs, "raft_state").catch((error: unknown) => error);
+      const isRefused = found instanceof RaftKvError && found.code === "corruption";
+      outcomes.add(isRefused ? "refused" : "whole");
+      if (!isRefused)
+        expect(found).toMatchObject({ log: { base: ORIGIN, entries: ENTRIES }, snapshot: null });
+    }
+  }
+  expect(outcomes).toEqual(new Set(["whole", "refused"]));
 });
 
 test("S3: a snapshot whose entry the log holds leaves the log as it is", async () => {

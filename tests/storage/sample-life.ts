@@ -163,7 +163,8 @@ async function prepareSnapshot(store: Store, { base, entries }: Durable, positio
   return writer;
 }
 
-async function receiveSnapshot(store: Store, position: SnapshotPosition) {
+/** A leader's snapshot, received as it is sent. */
+export async function receiveSnapshot(store: Store, position: SnapshotPosition) {
   const { info, bytes } = await foreignSnapshotOnce(position);
   const receipt = await store.receiveSnapshot(info);
   for (let from = 0; from < bytes.length; from += 700) await receipt.append(bytes.subarray(from, from + 700));
