@@ -166,7 +166,11 @@ export class Acts {
     leader.disk.fill(0);
     for (const client of this.#parts.clients) client.resume(THINK_TIME_US);
     if (others.length >= majority(votersOf(this.#calm.configuration).length)) {
-      const tookOver = (): boolean => others.some(leadsForSure);
+      const tookOver = (): boolean => {
+        // A compaction would make room, and there would be nothing to make way for.
+        leader.disk.refill();
+        return others.some(leadsForSure);
+      };
       require("Disk full", this.#parts.runUntil(CONVERGENCE_US, tookOver), () => {
         return `server ${leader.id} leads on with a full disk, though others have room: ${this.#calm.describe()}`;
       });

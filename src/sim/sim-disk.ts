@@ -67,6 +67,11 @@ export class SimDisk {
     this.#disk.capacityBytes = this.#disk.usedBytes + roomBytes;
   }
 
+  /** Others take what has become free, so that a full one stays full. */
+  refill(): void {
+    this.#disk.capacityBytes = Math.min(this.#disk.capacityBytes, this.#disk.usedBytes);
+  }
+
   /** What is done to the files from outside needs no room. */
   tamper(work: () => void): void {
     const { capacityBytes } = this.#disk;

@@ -37,6 +37,15 @@ test("P6: a full disk refuses writes until there is room; each time that it is f
   expect([await outcome(files.openAppend("g")), faults.of("diskFull")]).toEqual(["diskFull", 2]);
 });
 
+test("P6: a disk that others refill stays full, whatever is removed from it", async () => {
+  const { disk, files, outcome } = machine();
+  for (const name of ["f", "g"]) await outcome(files.writeFile(name, new Uint8Array(5)));
+  disk.fill(0);
+  await outcome(files.removeFile("f"));
+  disk.refill();
+  expect(await outcome(files.writeFile("h", new Uint8Array(1)))).toBe("diskFull");
+});
+
 test("P6: files are damaged on a full disk as on any other", async () => {
   const { disk, files, outcome } = machine();
   await outcome(files.writeFile("f", new Uint8Array(5)));
