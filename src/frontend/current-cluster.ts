@@ -2,6 +2,7 @@ import { ClusterLink } from "./cluster-link.ts";
 import { NO_CLUSTER_MESSAGE, type Cluster, type ClusterState } from "./cluster.ts";
 import type { Addresses } from "./followed-configuration.ts";
 import { failure, type Reply } from "./reply.ts";
+import type { WireCode } from "../rpc/wire.ts";
 import { remainingMs, type Deadline } from "./waiting.ts";
 
 export interface CurrentClusterOptions {
@@ -55,13 +56,19 @@ export class CurrentCluster {
     return this.#link;
   }
 
-  /** The answer to a call that got no link within its time; 0: one that did not wait. */
+  /** Why there is no link now. */
+  get absence(): { readonly code: WireCode; readonly error: string } {
+    return this.#state.kind === "none"
+      ? { code: "NO_CLUSTER", error: NO_CLUSTER_MESSAGE }
+      : { code: "UNAVAILABLE", error: "the cluster is being started or looked for" };
+  }
+
+  /** The answer to a call that got no link within its time. */
   noLink(budgetMs: number): Reply {
-    if (this.#state.kind === "none") return failure("NO_CLUSTER", NO_CLUSTER_MESSAGE);
-    const what = "the cluster is being started or looked for";
-    if (budgetMs === 0) return failure("UNAVAILABLE", what);
+    const { code, error } = this.absence;
+    if (code === "NO_CLUSTER") return failure(code, error);
     const waited = `was not there within ${Math.round(budgetMs)} ms`;
-    return failure("UNAVAILABLE", `${what}, and ${waited}: nothing was done`);
+    return failure(code, `${error}, and ${waited}: nothing was done`);
   }
 
   /** Asks the servers who belongs to the cluster, and follows the leader's answer. */

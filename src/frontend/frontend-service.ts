@@ -68,10 +68,7 @@ async function removeMember(
 
 async function clusterStatus({ clusters, version }: FrontEndServiceOptions): Promise<Partial<ClusterStatus>> {
   const { link } = clusters;
-  if (link === null) {
-    const { error = "", code = "UNAVAILABLE" } = clusters.noLink(0);
-    return { version, error, code };
-  }
+  if (link === null) return { version, ...clusters.absence };
   const answers = await link.statuses(MEMBER_TIMEOUT_MS);
   const statuses = new Map(answers.map(({ id, status }) => [id, status]));
   const members = link.cluster.members.map(({ id, address, voter }) => {
