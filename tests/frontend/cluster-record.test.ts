@@ -1,7 +1,6 @@
 import { expect, test } from "bun:test";
 import { readClusterRecord, writeClusterRecord } from "../../src/frontend/cluster-record.ts";
-import { MAX_MEMBERS } from "../../src/raft/configuration.ts";
-import { initialConfiguration } from "../../src/raft/configuration.ts";
+import { initialConfiguration, MAX_MEMBERS } from "../../src/raft/configuration.ts";
 import { MemoryDisk } from "../../src/storage/memory-file-system.ts";
 
 const RECORD = { state: "started", clusterId: "c", members: initialConfiguration([0, 1, 2]) } as const;

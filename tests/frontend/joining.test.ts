@@ -2,11 +2,10 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { MAX_MEMBERS } from "../../src/raft/configuration.ts";
 import { readClusterRecord, writeClusterRecord } from "../../src/frontend/cluster-record.ts";
 import { idsOf } from "../../src/frontend/cluster.ts";
 import type { Supervisor } from "../../src/frontend/supervisor.ts";
-import { initialConfiguration } from "../../src/raft/configuration.ts";
+import { initialConfiguration, MAX_MEMBERS } from "../../src/raft/configuration.ts";
 import { OsFileSystem } from "../../src/storage/os-file-system.ts";
 import { waitFor } from "../cluster/waiting.ts";
 import { Supervised } from "./supervised.ts";

@@ -15,6 +15,18 @@ const ENTRIES = [noop(1, 1), ...puts(2, 200, 1, 120)];
 const MORE = puts(202, 40, 1, 200);
 const SMALL = { maxSegmentBytes: 2000 };
 
+/** A persister, with what it says. */
+function persistingTo(store: Store) {
+  const told: number[] = [];
+  const failures: unknown[] = [];
+  const persister = new Persister(
+    store,
+    (sequence) => told.push(sequence),
+    (error) => failures.push(error),
+  );
+  return { persister, told, failures };
+}
+
 /** Persists the rows one after the other on a disk without room for MORE; each goes before the one before is done. */
 async function persistOnFullDisk(rows: readonly (readonly LogWrite<Command>[])[]) {
   const disk = new MemoryDisk();
@@ -29,13 +41,7 @@ async function persistOnFullDisk(rows: readonly (readonly LogWrite<Command>[])[]
   for (const section of machineAt(ORIGIN, ENTRIES, 201).freeze().sections()) await writer.append(section);
   await writer.finish();
   disk.capacityBytes = disk.usedBytes + 500;
-  const told: number[] = [];
-  const failures: unknown[] = [];
-  const persister = new Persister(
-    store,
-    (sequence) => told.push(sequence),
-    (error) => failures.push(error),
-  );
+  const { persister, told, failures } = persistingTo(store);
   for (const [at, writes] of rows.entries()) {
     persister.add({ sequence: at + 1, hardState: null, writes });
     // The next one comes when the store is at work.
@@ -87,13 +93,7 @@ test("P6: a no-op becomes durable though what came right behind it finds no room
       if (entries.some(({ payload }) => payload.kind === "command") && calls.length > 1) throw full;
     },
   } as unknown as Store;
-  const told: number[] = [];
-  const failures: unknown[] = [];
-  const persister = new Persister(
-    store,
-    (sequence) => told.push(sequence),
-    (error) => failures.push(error),
-  );
+  const { persister, told, failures } = persistingTo(store);
   persister.add({ sequence: 1, hardState: null, writes: [append(...puts(1, 1, 1))] });
   persister.add({ sequence: 2, hardState: null, writes: [append(noop(2, 2))] });
   persister.add({ sequence: 3, hardState: null, writes: [append(...puts(3, 1, 2))] });

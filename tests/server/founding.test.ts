@@ -96,7 +96,7 @@ test("P9: servers that are started one after another found their cluster when al
   await waitFor("it waits", async () => (await roleOf(0)) === "gathering");
   const two = found(second);
   await waitFor("both wait", async () => (await roleOf(1)) === "gathering");
-  expect((await first.fs.listDirectory(STATE_DIR)) ?? []).toEqual([]);
+  expect(await first.fs.listDirectory(STATE_DIR)).toEqual([]);
   const [clusterId, ...others] = await Promise.all([one, two, found(third)]);
   expect(clusterId).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-8[0-9a-f]{3}-[0-9a-f]{12}$/);
   expect(others).toEqual([clusterId, clusterId]);
@@ -117,7 +117,7 @@ test("P9: a founder that has lost its files does not come back by the same words
       /^server 1 cannot found its cluster: cluster old goes on already at .*--rejoin 3 --cluster-id old/,
     ),
   });
-  expect((await one.fs.listDirectory(STATE_DIR)) ?? []).toEqual([]);
+  expect(await one.fs.listDirectory(STATE_DIR)).toEqual([]);
 });
 
 test("P6: no cluster is founded with a server that cannot write", async () => {
@@ -223,7 +223,7 @@ test("a founder that is stopped while it waits leaves no file", async () => {
   const end = found(one, stop.signal);
   stop.abort();
   expect(await end).toMatchObject({ code: "unavailable" });
-  expect((await one.fs.listDirectory(STATE_DIR)) ?? []).toEqual([]);
+  expect(await one.fs.listDirectory(STATE_DIR)).toEqual([]);
 });
 
 test("P7: a founder that is there goes on with its files, and waits for nobody", async () => {

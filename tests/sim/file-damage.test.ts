@@ -6,14 +6,16 @@ import { Random } from "../../src/sim/random.ts";
 import { SimDisk } from "../../src/sim/sim-disk.ts";
 
 const DIRECTORY = "raft_state/server_0";
-const [SEALED, NEXT] = ["log-0000000000000001.jsonl", "log-0000000000000008.jsonl"];
+const SEALED = "log-0000000000000001.jsonl";
+const NEXT = "log-0000000000000008.jsonl";
 
 test.each([
   ["a segment is cut short", cutShort],
   ["a bit is flipped", flipBit],
 ] as [string, Damage][])(
-  "P7: %s once the segment after it is on disk, and no power loss takes that one back",
+  "P7: when %s, no power loss takes back the segment that shows where it should end",
   async (_what, damage) => {
+    let damaged = 0;
     for (let seed = 1; seed <= 20; seed += 1) {
       const trouble = { latencyMinUs: 50, latencyMaxUs: 100, fsyncError: 0, slow: 0, slowMaxUs: 100 };
       const random = new Random(seed);
@@ -28,7 +30,10 @@ test.each([
       drainMicrotasks();
       disk.powerLost();
       const names = await disk.files.listDirectory(DIRECTORY);
-      if (what?.includes(SEALED ?? "") === true) expect(names).toEqual([SEALED ?? "", NEXT ?? ""]);
+      if (what?.includes(SEALED) !== true) continue;
+      damaged += 1;
+      expect(names).toEqual([SEALED, NEXT]);
     }
+    expect(damaged).toBeGreaterThan(0);
   },
 );
