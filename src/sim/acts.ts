@@ -214,6 +214,8 @@ export class Acts {
     for (const { server } of members) server.disk.makeRoom();
     for (const client of clients) client.stop();
     this.#calm.converge("after there was room on all disks");
+    // The leader hears of it only with the next heartbeats, and hands over to nobody who may have none.
+    runUntil(ACT_US, () => false);
   }
 
   /** Whether the entry that some server lacks first is gone from the log of another. */
