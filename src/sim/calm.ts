@@ -14,6 +14,8 @@ import { require } from "./violation.ts";
 
 /** Twenty election timeouts. */
 export const CONVERGENCE_US = 20 * 300_000;
+/** One after the other on the disk, from one segment of the log to the next (SegmentedLog). */
+const SEGMENT_OPERATIONS = 6;
 
 export interface CalmParts {
   readonly timeline: Timeline;
@@ -145,13 +147,20 @@ export class Calm {
     });
   }
 
-  /** How long it may take to send all there is to a server that has nothing, message after message. */
+  /**
+   * How long it may take to send all there is to a server that has nothing, message after message, and to write it,
+   * segment after segment.
+   */
   get catchUpUs(): number {
-    const { network, disk, snapshot, maxBatchEntries, maxInflight } = this.#parts.swarm;
+    const { network, disk, snapshot, maxBatchEntries, maxInflight, maxSegmentBytes } = this.#parts.swarm;
     const bytes = Math.max(...this.#parts.servers.map(({ snapshotBytes }) => snapshotBytes));
     const entries = Math.max(...this.#parts.servers.map(({ node }) => node?.status().lastLogIndex ?? 0));
     const messages = bytes / snapshot.maxChunkBytes + entries / maxBatchEntries / maxInflight;
-    return messages * (network.latencyMaxUs + disk.latencyMaxUs);
+    const segments = Math.max(...this.#parts.servers.map(({ logBytes }) => logBytes)) / maxSegmentBytes;
+    return (
+      messages * (network.latencyMaxUs + disk.latencyMaxUs) +
+      segments * SEGMENT_OPERATIONS * disk.latencyMaxUs
+    );
   }
 
   /**

@@ -127,6 +127,10 @@ export class SimServer implements Endpoint {
   get snapshotBytes(): number {
     return this.#life.kind === "up" ? (this.#life.store.snapshotInfo?.totalBytes ?? 0) : 0;
   }
+  /** Of its log; 0: it does not run. */
+  get logBytes(): number {
+    return this.#life.kind === "up" ? this.#life.store.logBytes : 0;
+  }
   /** Asked to end, it still serves, for a while. */
   get isStopping(): boolean {
     return this.#life.kind === "up" && this.#life.stopping;
