@@ -1,9 +1,10 @@
 import { simulate } from "../sim/simulation.ts";
 import { seedReport } from "../sim/tally.ts";
 import { command } from "./command.ts";
+import { linesOf } from "./line-stream.ts";
 import { parseWholeNumber } from "./option-value.ts";
 import type { Answer } from "./result.ts";
-import { linesOf, WORKER_COMMAND, writeReport } from "./simulation/protocol.ts";
+import { WORKER_COMMAND, writeReport } from "./simulation/protocol.ts";
 
 /** Runs the seeds that a campaign asks for, until it asks no more. See simulation/protocol.ts. */
 export const simulateWorkerCommand = command(

@@ -1,7 +1,8 @@
 import { RaftKvError } from "../../base/errors.ts";
 import { selfCommand } from "../../frontend/launcher.ts";
 import type { SeedReport } from "../../sim/tally.ts";
-import { linesOf, readReport, WORKER_COMMAND } from "./protocol.ts";
+import { linesOf } from "../line-stream.ts";
+import { readReport, WORKER_COMMAND } from "./protocol.ts";
 
 export interface WorkerPoolOptions {
   /** Worker processes, 1 or more. */
