@@ -1,6 +1,9 @@
 import { renderUsage } from "citty";
 import { RaftKvError } from "../base/errors.ts";
 import { hasOption } from "./argument-check.ts";
+import { benchWorkerCommand } from "./bench-worker.ts";
+import { benchCommand } from "./bench.ts";
+import { BENCH_WORKER_COMMAND } from "./bench/protocol.ts";
 import type { Command } from "./command.ts";
 import { failureOf } from "./failure.ts";
 import { getCommand } from "./get.ts";
@@ -45,6 +48,8 @@ const SUBCOMMANDS: ReadonlyMap<string, Command> = new Map([
   ["snapshot save", snapshotSaveCommand],
   ["snapshot restore", snapshotRestoreCommand],
   ["inspect", inspectCommand],
+  ["bench", benchCommand],
+  [BENCH_WORKER_COMMAND, benchWorkerCommand],
   ["simulate", simulateCommand],
   [WORKER_COMMAND, simulateWorkerCommand],
   ["version", versionCommand],

@@ -1,7 +1,8 @@
 import { crc32 } from "node:zlib";
-import { RpcServer, type Handlers } from "../../src/rpc/rpc-server.ts";
-import type { ClusterStatus, ServerStatus, SnapshotReply } from "../../src/rpc/wire.ts";
-import { fakeFrontend, freePort } from "./fake-frontend.ts";
+import type { Handlers } from "../../src/rpc/rpc-server.ts";
+import type { ClusterStatus, SnapshotReply } from "../../src/rpc/wire.ts";
+import { fakeFrontend } from "./fake-frontend.ts";
+import { fakeServer, serverStatus } from "./fake-server.ts";
 
 /** What a leader may be asked by whoever saves a snapshot. */
 export type SnapshotHandlers = Pick<Handlers<"KeyValueStore">, "TakeSnapshot" | "ReadSnapshot">;
@@ -17,40 +18,15 @@ export async function fakeCluster(
   handlers: Partial<SnapshotHandlers>,
   hasLeader: () => boolean = () => true,
 ): Promise<FakeCluster> {
-  const server = new RpcServer();
-  server.add("KeyValueStore", {
-    ping: missing,
-    GetState: missing,
-    Get: missing,
-    Put: missing,
-    AppendEntries: missing,
-    RequestVote: missing,
-    InstallSnapshot: missing,
-    Status: missing,
-    TakeSnapshot: missing,
-    ReadSnapshot: missing,
-    ReadIndex: missing,
-    TimeoutNow: missing,
-    AddMember: missing,
-    PromoteMember: missing,
-    RemoveMember: missing,
-    TransferLeadership: missing,
-    ...handlers,
-  });
-  const port = await freePort();
-  await server.listen(["127.0.0.1"], port);
-  const frontend = await fakeFrontend({ Status: async () => clusterStatus(port, hasLeader()) });
+  const server = await fakeServer(handlers);
+  const frontend = await fakeFrontend({ Status: async () => clusterStatus(server.address, hasLeader()) });
   return {
     address: frontend.address,
     [Symbol.asyncDispose]: async () => {
       await frontend[Symbol.asyncDispose]();
-      await server.close();
+      await server[Symbol.asyncDispose]();
     },
   };
-}
-
-async function missing(): Promise<never> {
-  throw new Error("not expected");
 }
 
 /** What TakeSnapshot answers for a file of those bytes, at entry `index` of term 2. */
@@ -67,25 +43,8 @@ export function leaderWith(bytes: Buffer, chunkBytes = 100): SnapshotHandlers {
   };
 }
 
-function clusterStatus(port: number, hasLeader: boolean): ClusterStatus {
-  const server: ServerStatus = {
-    id: 1,
-    clusterId: "cluster-a",
-    role: hasLeader ? "leader" : "follower",
-    term: 2,
-    commitIndex: 5,
-    lastApplied: 5,
-    lastLogIndex: 5,
-    keys: 3,
-    pid: 4000,
-    version: "dev",
-    snapshotIndex: 0,
-    firstLogIndex: 1,
-    diskFull: false,
-    abstains: false,
-    members: [],
-    configurationIndex: 0,
-  };
-  const member = { id: 1, address: `127.0.0.1:${port}`, reachable: true, voter: true, server };
-  return { clusterId: "cluster-a", members: [member], version: "dev", error: "", code: "OK" };
+function clusterStatus(address: string, hasLeader: boolean): ClusterStatus {
+  const server = serverStatus({ role: hasLeader ? "leader" : "follower" });
+  const member = { id: server.id, address, reachable: true, voter: true, server };
+  return { clusterId: server.clusterId, members: [member], version: "dev", error: "", code: "OK" };
 }

@@ -1,5 +1,6 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { defined } from "../../src/base/assert.ts";
+import { childrenOf, isAlive } from "./process-family.ts";
 import { raftkv, spawnRaftkv } from "./raftkv-process.ts";
 
 setDefaultTimeout(120_000);
@@ -12,22 +13,6 @@ async function waitFor(what: string, holds: () => boolean | Promise<boolean>): P
   while (!(await holds())) {
     if (performance.now() > deadline) throw new Error(`waited in vain: ${what}`);
     await Bun.sleep(POLL_MS);
-  }
-}
-
-/** The pids of the processes whose parent is `pid`. */
-async function childrenOf(pid: number): Promise<readonly number[]> {
-  const ps = Bun.spawn(["ps", "-A", "-o", "pid=,ppid="]);
-  const rows = (await ps.stdout.text()).trim().split("\n");
-  const pairs = rows.map((row) => row.trim().split(/\s+/).map(Number));
-  return pairs.flatMap(([child = 0, parent]) => (parent === pid && child !== ps.pid ? [child] : []));
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    return process.kill(pid, 0);
-  } catch {
-    return false;
   }
 }
 

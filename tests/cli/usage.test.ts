@@ -16,6 +16,7 @@ const SUBCOMMANDS = [
   "start-server",
   "replace",
   "transfer",
+  "bench",
   "simulate",
   "version",
 ];
@@ -99,6 +100,30 @@ const WRONG: readonly (readonly [args: string, says: string])[] = [
   ["start-server x", "ID must be a whole number from 0 to"],
   ["replace", "ID is missing: raftkv replace ID"],
   ["replace -- -1", "ID must be a whole number from 0 to"],
+  ["bench 5", 'unexpected argument "5": raftkv bench'],
+  ["bench --workload scan", '--workload must be put or get or mixed, not "scan"'],
+  ["bench --reads 0.5", "--reads is for --workload mixed only"],
+  ["bench --workload mixed --reads 1.5", '--reads must be a share from 0 to 1, as 0.9, not "1.5"'],
+  ["bench --workload mixed --reads half", "--reads must be a share from 0 to 1"],
+  ["bench --consistency local", "--consistency is for gets: add --workload get or --workload mixed"],
+  ["bench --workload get --consistency weak", "--consistency must be linearizable or local"],
+  ["bench --clients 0", "--clients must be a whole number from 1 to 100000"],
+  ["bench --clients 4 --jobs 5", "--jobs must be at most --clients, which is 4, not 5"],
+  ["bench --clients 4 --connections 5", "--connections must be at most --clients, which is 4, not 5"],
+  ["bench --jobs 3 --connections 2", "--connections must be at least --jobs, which is 3"],
+  ["bench --keys none", "--keys must be a whole number from 1 to"],
+  ["bench --value-size 4194305", "--value-size must be a whole number from 0 to 4194304"],
+  ["bench --duration 0", "--duration must be seconds, above 0 and up to 3600"],
+  ["bench --duration 5 --count 10", "--count and --duration: give one, which ends the run"],
+  ["bench --count 0", "--count must be a whole number from 1 to"],
+  ["bench --warm-up -1", '--warm-up must be seconds, from 0 to 3600, not "-1"'],
+  ["bench --rate 0", "--rate must be a whole number from 1 to"],
+  ["bench --rate 1.5", "--rate must be a whole number from 1 to"],
+  ["bench --seed x", "--seed must be a whole number from 0 to"],
+  ["bench --timeout 0", "--timeout must be seconds, above 0"],
+  ["bench --address 127.0.0.1", "--address must be host:port"],
+  ["bench --servers 127.0.0.1", "--servers must be the addresses of servers"],
+  ["bench --servers a:1 --address b:2", "--address is of a frontend, and --servers asks none"],
   ["simulate --seeds 0", "--seeds must be a whole number from 1 to"],
   ["simulate --jobs none", "--jobs must be a whole number from 1 to 256"],
   ["simulate --from -1", "--from must be a whole number from 0 to"],
@@ -161,7 +186,7 @@ test("--help of the program and of every subcommand prints its usage on stdout",
   expect(root).toMatchObject({ exitCode: 0, stderr: "" });
   for (const name of SUBCOMMANDS) expect(root.stdout).toContain(`${name} `);
   expect(root.stdout).not.toContain("\u001B");
-  expect(root.stdout).not.toContain("simulate-worker");
+  expect(root.stdout).not.toContain("-worker");
   for (const name of SUBCOMMANDS) {
     for (const option of ["--help", "-h"]) {
       const { exitCode, output } = await answer([name, option]);
