@@ -44,8 +44,8 @@ function measured(): Measurement {
 
 function resultOf(parts: Partial<BenchResult> = {}): BenchResult {
   const leaders = new LeaderHistory();
-  leaders.note(0, [serverStatus({ id: 0, term: 4 }), serverStatus({ role: "follower", term: 4 })]);
-  leaders.note(1, [serverStatus({ role: "candidate", term: 5 })]);
+  leaders.note(-2.2, [serverStatus({ id: 0, term: 4 }), serverStatus({ role: "follower", term: 4 })]);
+  leaders.note(-1.2, [serverStatus({ role: "candidate", term: 5 })]);
   leaders.note(2, []);
   leaders.note(3, [serverStatus({ id: 2, term: 5 })]);
   leaders.note(4, [serverStatus({ id: 0, term: 4 })]);
@@ -66,7 +66,7 @@ test("the report tells the settings, every number, and the distribution", () => 
     "             4 × OVERLOADED: OVERLOADED in words",
     "             1 × grpc:DEADLINE_EXCEEDED: grpc:DEADLINE_EXCEEDED in words",
     "elections    1; server 0 led in term 4",
-    "             nobody led in term 5, seen after 1.0 s",
+    "             nobody led in term 5, seen in the warm-up",
     "             server 2 led in term 5, seen after 3.0 s",
     "generator    34 % of a core in its busiest process",
     "",
@@ -139,13 +139,44 @@ test("the JSON document has all of it, buckets too", () => {
     elections: {
       count: 1,
       leaders: [
-        { atSeconds: 0, term: 4, leaderId: 0 },
-        { atSeconds: 1, term: 5, leaderId: null },
+        { atSeconds: -2.2, term: 4, leaderId: 0 },
+        { atSeconds: -1.2, term: 5, leaderId: null },
         { atSeconds: 3, term: 5, leaderId: 2 },
       ],
     },
     generatorCpuShare: 0.34,
   });
+});
+
+test("where nobody said who leads, programs too are told that the elections are unknown", () => {
+  expect(resultJson(resultOf({ leaders: new LeaderHistory() }))).toMatchObject({
+    elections: { count: null, leaders: [] },
+  });
+});
+
+test("a leader that does not answer for a moment has not lost its term", () => {
+  const leader = serverStatus({ id: 1, term: 2 });
+  const follower = serverStatus({ id: 0, role: "follower", term: 2 });
+  const history = new LeaderHistory();
+  history.note(0, [leader, follower]);
+  history.note(1, [{ ...follower, leaderId: 1 }]);
+  history.note(2, [follower]);
+  history.note(3, [leader, follower]);
+  expect(history.sightings).toEqual([{ atSeconds: 0, term: 2, leaderId: 1 }]);
+  expect(history.elections).toBe(0);
+});
+
+test("a leader that was not reached itself is known by whoever follows it, in the latest term alone", () => {
+  const history = new LeaderHistory();
+  history.note(0, [serverStatus({ id: 0, role: "follower", term: 2, leaderId: 1 })]);
+  history.note(1, [
+    serverStatus({ id: 0, role: "follower", term: 2, leaderId: 1 }),
+    serverStatus({ id: 2, role: "candidate", term: 3 }),
+  ]);
+  expect(history.sightings).toEqual([
+    { atSeconds: 0, term: 2, leaderId: 1 },
+    { atSeconds: 1, term: 3, leaderId: null },
+  ]);
 });
 
 test("what several processes measured adds up, also over JSON", () => {

@@ -29,7 +29,7 @@ export async function runBench(settings: BenchSettings, signal: AbortSignal): Pr
   if (signal.aborted) stop();
   try {
     await Promise.all(workers.map((worker) => worker.ready));
-    const { results, leaders } = await measure(workers, target);
+    const { results, leaders } = await measure(workers, target, settings.warmUpMs);
     return answerOf(settings, results, leaders, signal.aborted);
   } finally {
     signal.removeEventListener("abort", stop);
@@ -41,8 +41,9 @@ export async function runBench(settings: BenchSettings, signal: AbortSignal): Pr
 async function measure(
   workers: readonly WorkerProcess[],
   target: TargetAddress,
+  warmUpMs: number,
 ): Promise<{ readonly results: readonly WorkerResult[]; readonly leaders: LeaderHistory }> {
-  const watch = new ElectionWatch(target);
+  const watch = new ElectionWatch(target, performance.now() + LEAD_MS + warmUpMs);
   try {
     const atWallMs = Date.now() + LEAD_MS;
     for (const worker of workers) worker.go(atWallMs);

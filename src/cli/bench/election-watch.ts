@@ -5,11 +5,11 @@ import type { ServerAddress, TargetAddress } from "./target.ts";
 
 /** Who leads, as somebody saw it. */
 export interface Sighting {
-  /** Seconds since the watch began. */
+  /** Seconds since the measurement began; negative: before, in the warm-up. */
   readonly atSeconds: number;
   /** The highest that any server knew. */
   readonly term: number;
-  /** null: nobody led in that term. */
+  /** null: nobody was known to lead in that term. */
   readonly leaderId: number | null;
 }
 
@@ -21,9 +21,10 @@ export class LeaderHistory {
     return this.#sightings;
   }
 
-  /** At least so many elections were held: each is in a term of its own. */
-  get elections(): number {
-    return (this.#sightings.at(-1)?.term ?? 0) - (this.#sightings[0]?.term ?? 0);
+  /** At least so many elections were held: each is in a term of its own. null: nobody said who leads. */
+  get elections(): number | null {
+    const [first] = this.#sightings;
+    return first === undefined ? null : (this.#sightings.at(-1) ?? first).term - first.term;
   }
 
   /** Servers that did not answer are left out; none did: nothing is known. */
@@ -31,19 +32,21 @@ export class LeaderHistory {
     if (servers.length === 0) return;
     const { term, leaderId } = sightingOf(servers);
     const last = this.#sightings.at(-1);
-    // Who knows of a later term may just not have been reached.
-    if (last !== undefined && term < last.term) return;
-    if (term !== last?.term || leaderId !== last.leaderId) {
-      this.#sightings.push({ atSeconds, term, leaderId });
-    }
+    // Who knows of a later term, or who leads in this one, may just not have been reached.
+    const isNews =
+      last === undefined ||
+      term > last.term ||
+      (term === last.term && leaderId !== null && leaderId !== last.leaderId);
+    if (isNews) this.#sightings.push({ atSeconds, term, leaderId });
   }
 }
 
-/** The latest term that any of them knows, and who leads in it. */
+/** The latest term that any of them knows, and who leads in it: by its own account, or as another one heard. */
 export function sightingOf(servers: readonly ServerStatus[]): Omit<Sighting, "atSeconds"> {
   const term = Math.max(0, ...servers.map((server) => server.term));
-  const leader = servers.find((server) => server.role === "leader" && server.term === term);
-  return { term, leaderId: leader?.id ?? null };
+  const latest = servers.filter((server) => server.term === term);
+  const [leader] = latest.flatMap(({ role, id, leaderId }) => (role === "leader" ? id : (leaderId ?? [])));
+  return { term, leaderId: leader ?? null };
 }
 
 const ASK_EVERY_MS = 1000;
@@ -53,10 +56,12 @@ const ASK_TIMEOUT_MS = 1000;
 export class ElectionWatch {
   readonly history = new LeaderHistory();
   readonly #inquiry: StatusInquiry;
-  readonly #startMs = performance.now();
+  readonly #measuredFromMs: number;
   readonly #timer: ReturnType<typeof setInterval>;
 
-  constructor(target: TargetAddress) {
+  /** `measuredFromMs`, on the monotonic clock: from then on sightings are dated. */
+  constructor(target: TargetAddress, measuredFromMs: number) {
+    this.#measuredFromMs = measuredFromMs;
     this.#inquiry =
       target.kind === "frontend" ? new FrontendInquiry(target.address) : new ServersInquiry(target.servers);
     this.#timer = setInterval(() => void this.#look(), ASK_EVERY_MS);
@@ -72,7 +77,7 @@ export class ElectionWatch {
 
   async #look(): Promise<void> {
     const servers = await this.#inquiry.ask();
-    this.history.note((performance.now() - this.#startMs) / 1000, servers);
+    this.history.note((performance.now() - this.#measuredFromMs) / 1000, servers);
   }
 }
 

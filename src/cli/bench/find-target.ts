@@ -41,8 +41,7 @@ async function findServers(seeds: readonly Seed[], timeoutMs: number): Promise<T
     throw new RaftKvError("failedPrecondition", "the servers are of different clusters: name those of one");
   }
   const { leaderId } = sightingOf(told);
-  const servers = addressesOf(latest, seeds, found);
-  return { kind: "servers", servers, leaderId: leaderId ?? latest.leaderId ?? null };
+  return { kind: "servers", servers: addressesOf(latest, seeds, found), leaderId };
 }
 
 /** What was said counts more than what the cluster says: it is how the servers are reached from here. */

@@ -86,15 +86,19 @@ function scheduleText({ settings, measurement, ...rest }: BenchResult): string {
 
 function electionLines({ leaders: { elections, sightings } }: BenchResult): readonly string[] {
   const [first, ...changes] = sightings;
-  if (first === undefined) return [line("elections", "unknown: nobody said who leads")];
+  if (first === undefined || elections === null) return [line("elections", "unknown: nobody said who leads")];
   const more = changes.length > MAX_SIGHTINGS ? [line("", `and ${changes.length - MAX_SIGHTINGS} more`)] : [];
   return [
     line("elections", `${elections === 0 ? "none" : whole(elections)}; ${leaderText(first)}`),
     ...changes
       .slice(0, MAX_SIGHTINGS)
-      .map((change) => line("", `${leaderText(change)}, seen after ${change.atSeconds.toFixed(1)} s`)),
+      .map((change) => line("", `${leaderText(change)}, seen ${whenText(change)}`)),
     ...more,
   ];
+}
+
+function whenText({ atSeconds }: Sighting): string {
+  return atSeconds < 0 ? "in the warm-up" : `after ${atSeconds.toFixed(1)} s`;
 }
 
 function leaderText({ leaderId, term }: Sighting): string {

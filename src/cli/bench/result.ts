@@ -14,7 +14,7 @@ export interface BenchResult {
   readonly measurement: Measurement;
   /** Processor time of the busiest process that made load, as a share of one core. */
   readonly generatorCpuShare: number;
-  /** From the beginning of the warm-up on. */
+  /** From the warm-up on. */
   readonly leaders: LeaderHistory;
 }
 
