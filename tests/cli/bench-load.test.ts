@@ -6,6 +6,7 @@ import { LeaderRoute } from "../../src/cli/bench/leader-route.ts";
 import { LoadLoop, type LoadPhase } from "../../src/cli/bench/load-loop.ts";
 import { Measurement } from "../../src/cli/bench/measurement.ts";
 import { CLOSED_LOOP, openLoop } from "../../src/cli/bench/schedule.ts";
+import { parseBenchSettings } from "../../src/cli/bench/settings.ts";
 import { Workload, type WorkloadOptions } from "../../src/cli/bench/workload.ts";
 import { ANSWERED, FakeLoadWorld } from "./fake-load-world.ts";
 
@@ -181,6 +182,23 @@ test("keys that cannot be written for ten seconds end the run with one clear lin
   expect(String(error)).toContain("the keys to be read cannot be written: UNAVAILABLE: in words");
   expect(endedMs).toBeGreaterThanOrEqual(10_000);
   expect(endedMs).toBeLessThan(11_000);
+});
+
+test("by default no connection carries more clients than a server takes calls of one", () => {
+  const args = {
+    workload: "put",
+    keys: "1",
+    "value-size": "1",
+    "warm-up": "0",
+    seed: "1",
+    timeout: "5",
+  } as const;
+  const connectionsOf = (clients: number, jobs: number) =>
+    parseBenchSettings({ ...args, clients: String(clients), jobs: String(jobs) }).connections;
+  expect(connectionsOf(64, 4)).toBe(4);
+  expect(connectionsOf(1024, 4)).toBe(4);
+  expect(connectionsOf(1000, 3)).toBe(6);
+  expect(connectionsOf(257, 256)).toBe(256);
 });
 
 test("the same seed draws the same operations, another process others", () => {

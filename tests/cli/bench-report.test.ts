@@ -107,8 +107,8 @@ test("a run without an answer, cut short, of a closed loop at servers: no latenc
     }),
   );
   expect(text.split("\n")).toEqual([
-    "puts, at the servers of a:1, b:2, closed loop",
-    "1 client over 2 connections from 2 processes; 10,000 keys, values of 256 bytes; 1 operation after 2 s of warm-up; up to 5 s a call; seed 1",
+    "puts, at the servers of 0=a:1, b:2, closed loop",
+    "1 client over 2 connections to each server from 2 processes; 10,000 keys, values of 256 bytes; 1 operation after 2 s of warm-up; up to 5 s a call; seed 1",
     "",
     "interrupted: this is what was measured until then",
     "throughput   0 /s: 0 operations in 0.0 s",

@@ -16,18 +16,19 @@ const LEAD_MS = 200;
 
 /**
  * Aborted, it ends soon and tells what was measured until then. Rejects with RaftKvError: as findTarget; when
- * the keys to be read cannot be written; when a worker breaks down.
+ * the keys to be read cannot be written; when a worker cannot be started or breaks down.
  */
 export async function runBench(settings: BenchSettings, signal: AbortSignal): Promise<Answer> {
   const target = await findTarget(settings);
   const progress = new Progress(settings, settings.jobs);
-  const workers = workerLoads(settings, target).map(
-    (load, at) => new WorkerProcess(load, (told) => progress.note(at, told)),
-  );
+  const workers: WorkerProcess[] = [];
   const stop = (): void => workers.forEach((worker) => worker.stop());
   signal.addEventListener("abort", stop, { once: true });
-  if (signal.aborted) stop();
   try {
+    for (const [at, load] of workerLoads(settings, target).entries()) {
+      workers.push(new WorkerProcess(load, (told) => progress.note(at, told)));
+    }
+    if (signal.aborted) stop();
     await Promise.all(workers.map((worker) => worker.ready));
     const { results, leaders } = await measure(workers, target, settings.warmUpMs);
     return answerOf(settings, results, leaders, signal.aborted);

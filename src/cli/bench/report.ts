@@ -29,14 +29,16 @@ export function reportText(result: BenchResult): string {
 
 /** A line or two that say what was measured, so that it can be measured again. */
 function settingsLines(settings: BenchSettings): readonly string[] {
-  const { clients, connections, jobs, keys, valueBytes, ratePerSecond, end, warmUpMs, timeoutMs } = settings;
+  const { target, clients, connections, jobs, keys, valueBytes, ratePerSecond, end, warmUpMs, timeoutMs } =
+    settings;
+  const toWhom = target.kind === "servers" ? " to each server" : "";
   const loop = ratePerSecond === null ? "closed loop" : `open loop, ${whole(ratePerSecond)} /s`;
   const extent =
     end.kind === "duration" ? `${end.durationMs / 1000} s` : `${counted(end.operations, "operation")}`;
   return [
     `${workloadText(settings)}, ${targetText(settings)}, ${loop}`,
     [
-      `${counted(clients, "client")} over ${counted(connections, "connection")} from ${counted(jobs, "process", "es")}`,
+      `${counted(clients, "client")} over ${counted(connections, "connection")}${toWhom} from ${counted(jobs, "process", "es")}`,
       `${counted(keys, "key")}, values of ${counted(valueBytes, "byte")}`,
       `${extent} after ${warmUpMs / 1000} s of warm-up`,
       `up to ${timeoutMs / 1000} s a call`,
@@ -52,7 +54,8 @@ function workloadText({ workload, reads, consistency }: BenchSettings): string {
 
 function targetText({ target }: BenchSettings): string {
   if (target.kind === "frontend") return `through the frontend at ${target.address}`;
-  return `at the servers of ${target.seeds.map(({ address }) => address).join(", ")}`;
+  const seeds = target.seeds.map(({ id, address }) => (id === null ? address : `${id}=${address}`));
+  return `at the servers of ${seeds.join(", ")}`;
 }
 
 function numberLines(result: BenchResult): readonly string[] {

@@ -69,7 +69,7 @@ export const BENCH_OPTIONS = {
   connections: {
     type: "string",
     valueHint: "count",
-    description: "Taken in turn by the calls (Default: one a process, and one for every 256 clients)",
+    description: "Taken in turn by the calls (Default: for each process one for every 256 of its clients)",
   },
   jobs: {
     type: "string",
@@ -183,7 +183,8 @@ function parseCallers(args: BenchArgs): Pick<BenchSettings, "clients" | "connect
     jobs: parseUpToClients("--jobs", args.jobs, clients, MAX_JOBS),
   };
   const jobs = given.jobs ?? Math.min(defaultJobs(), given.connections ?? clients);
-  const connections = given.connections ?? Math.max(jobs, Math.ceil(clients / CLIENTS_OF_A_CONNECTION));
+  const clientsOfAJob = Math.ceil(clients / jobs);
+  const connections = given.connections ?? jobs * Math.ceil(clientsOfAJob / CLIENTS_OF_A_CONNECTION);
   if (connections >= jobs) return { clients, connections, jobs };
   throw new UsageError(`--connections must be at least --jobs, which is ${jobs}: each process has its own`);
 }

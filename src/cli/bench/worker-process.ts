@@ -1,4 +1,4 @@
-import { RaftKvError } from "../../base/errors.ts";
+import { describeError, RaftKvError } from "../../base/errors.ts";
 import { selfCommand } from "../../frontend/launcher.ts";
 import { linesOf } from "../line-stream.ts";
 import {
@@ -13,16 +13,13 @@ import {
 
 /** A process of this same program that makes load, seen from the one that started it. */
 export class WorkerProcess {
-  readonly #process: Bun.Subprocess<"pipe", "pipe", "inherit">;
+  readonly #process: ReturnType<typeof spawnWorker>;
   readonly #ready = Promise.withResolvers<void>();
   readonly #result = Promise.withResolvers<WorkerResult>();
 
-  /** It prepares at once. */
+  /** It prepares at once. Throws RaftKvError "io" when there is no process. */
   constructor(load: WorkerLoad, onProgress: (progress: WorkerProgress) => void) {
-    const { BUN_BE_BUN: _, ...env } = process.env;
-    // A session of its own: a terminal's Ctrl-C is for the benchmark, which then tells its workers.
-    const streams = { stdin: "pipe", stdout: "pipe", stderr: "inherit" } as const;
-    this.#process = Bun.spawn([...selfCommand(), BENCH_WORKER_COMMAND], { ...streams, env, detached: true });
+    this.#process = spawnWorker();
     // Whoever is not waiting for them just now hears of a failure from the other workers, or does not care.
     this.#ready.promise.catch(() => {});
     this.#result.promise.catch(() => {});
@@ -87,5 +84,17 @@ export class WorkerProcess {
     } catch {
       // A worker that is gone is noticed where its reports end.
     }
+  }
+}
+
+function spawnWorker() {
+  const { BUN_BE_BUN: _, ...env } = process.env;
+  // A session of its own: a terminal's Ctrl-C is for the benchmark, which then tells its workers.
+  const options = { stdin: "pipe", stdout: "pipe", stderr: "inherit", detached: true } as const;
+  try {
+    return Bun.spawn([...selfCommand(), BENCH_WORKER_COMMAND], { ...options, env });
+  } catch (error) {
+    const why = describeError(error);
+    throw new RaftKvError("io", `a process that makes the load cannot be started: ${why}`, { cause: error });
   }
 }
