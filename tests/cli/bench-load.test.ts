@@ -102,6 +102,16 @@ test("more than can be served: what was due and never sent is told, with how lon
   expect(measurement.longestLagMs).toBe(900);
 });
 
+test("calls that nobody answers are known, and how long the first of them has lasted", () => {
+  const world = new FakeLoadWorld(stalling(500, Infinity));
+  const { loop, measurement } = loadOf(world, 64, {});
+  expect(loop.underWay).toEqual({ calls: 64, longestMs: 0 });
+  world.advanceTo(5000);
+  loop.stop();
+  expect(loop.underWay).toEqual({ calls: 64, longestMs: 4500 });
+  expect([measurement.answered, measurement.failed]).toEqual([64 * 500, 0]);
+});
+
 test("never more calls are under way than there are clients, and the last of them is waited for", async () => {
   const world = new FakeLoadWorld((sentMs) => sentMs + 10);
   const { loop, ended, measurement } = loadOf(world, 3, { operations: 7 });
@@ -182,6 +192,19 @@ test("keys that cannot be written for ten seconds end the run with one clear lin
   expect(String(error)).toContain("the keys to be read cannot be written: UNAVAILABLE: in words");
   expect(endedMs).toBeGreaterThanOrEqual(10_000);
   expect(endedMs).toBeLessThan(11_000);
+});
+
+test("stopped, keys are not waited for that nobody answers", async () => {
+  const world = new FakeLoadWorld(() => Infinity);
+  const workload = new Workload(MIXED);
+  const nextPut = () => workload.put(0);
+  const loop = new LoadLoop(world, 2);
+  const writer = new KeyWriter({ loop, nowMs: () => world.nowMs(), keys: 2, nextPut });
+  const written = writer.write();
+  await Bun.sleep(0);
+  writer.stop();
+  await written;
+  expect(loop.underWay.calls).toBe(2);
 });
 
 test("by default no connection carries more clients than a server takes calls of one", () => {

@@ -28,7 +28,7 @@ const SETTINGS: BenchSettings = {
   timeoutMs: 5000,
 };
 
-/** 90 puts of 1.9 ms, 10 gets of 20 ms of which one found nothing, and five errors of two kinds. */
+/** 90 puts of 1.9 ms, 10 gets of 20 ms of which one found nothing, and five errors of two kinds; 64 calls under way. */
 function measured(): Measurement {
   const measurement = new Measurement();
   for (let i = 0; i < 90; i += 1) measurement.ended(PUT, { kind: "answered", found: false }, 1.9);
@@ -39,6 +39,7 @@ function measured(): Measurement {
   }
   measurement.sent(3);
   measurement.unsent(7, 12.5);
+  measurement.giveUp({ calls: 64, longestMs: 4500 });
   return measurement;
 }
 
@@ -65,6 +66,7 @@ test("the report tells the settings, every number, and the distribution", () => 
     "errors       5, 4.76 %",
     "             4 × OVERLOADED: OVERLOADED in words",
     "             1 × grpc:DEADLINE_EXCEEDED: grpc:DEADLINE_EXCEEDED in words",
+    "unanswered   64 calls under way, the longest for 4,500 ms",
     "elections    1; server 0 led in term 4",
     "             nobody led in term 5, seen in the warm-up",
     "             server 2 led in term 5, seen after 3.0 s",
@@ -124,6 +126,7 @@ test("the JSON document has all of it, buckets too", () => {
     interrupted: false,
     seconds: 10,
     operations: { answered: 100, failed: 5, puts: 90, gets: 10 },
+    unanswered: { calls: 64, longestMs: 4500 },
     perSecond: 10,
     found: 0.9,
     latency: {
@@ -184,6 +187,8 @@ test("what several processes measured adds up, also over JSON", () => {
   sum.merge(measured());
   expect([sum.answered, sum.failed, sum.foundShare, sum.unsentCount]).toEqual([200, 10, 0.9, 14]);
   expect(sum.longestLagMs).toBe(12.5);
+  sum.giveUp({ calls: 1, longestMs: 9 });
+  expect(sum.unanswered).toEqual({ calls: 129, longestMs: 4500 });
   expect(sum.errors.map(({ error, count }) => [error, count])).toEqual([
     ["OVERLOADED", 8],
     ["grpc:DEADLINE_EXCEEDED", 2],

@@ -177,22 +177,39 @@ test("Ctrl-C: what was measured by then is told, the exit code is 130, and no wo
   await waitFor("the workers to be gone", () => !workers.some(isAlive));
 });
 
-test("Ctrl-C while keys are written: nothing was measured, and that is told", async () => {
-  let asked = false;
-  const { handlers } = storingFrontend({
-    Put: async () => {
-      asked = true;
-      return { error: "not yet", code: "UNAVAILABLE" };
-    },
-  });
+test("Ctrl-C while keys are written: nothing was measured, and that is told with what was under way", async () => {
+  let asked = 0;
+  const Put: FrontEndHandlers["Put"] = () => {
+    asked += 1;
+    return new Promise(() => {});
+  };
+  const { handlers } = storingFrontend({ Put });
   await using frontend = await fakeFrontend(handlers);
-  const args = ["--workload", "get", "--json", "--address", frontend.address];
-  const child = spawnRaftkv(["bench", ...SHORT, ...args]);
-  await waitFor("a put", () => asked);
+  const args = ["--workload", "get", "--clients", "8", "--keys", "8", "--timeout", "600", "--json"];
+  const child = spawnRaftkv(["bench", ...args, "--address", frontend.address]);
+  await waitFor("puts", () => asked === 8);
   child.kill("SIGINT");
   expect(await child.exited).toBe(130);
   const json = JSON.parse(await child.stdout.text());
-  expect(json).toMatchObject({ interrupted: true, operations: { answered: 0, failed: 0 } });
+  expect(json).toMatchObject({
+    interrupted: true,
+    operations: { answered: 0, failed: 0 },
+    unanswered: { calls: 8 },
+  });
+});
+
+test("Ctrl-C while the cluster is looked for: nothing is waited for", async () => {
+  let asked = false;
+  const Status: FrontEndHandlers["Status"] = () => {
+    asked = true;
+    return new Promise(() => {});
+  };
+  await using frontend = await fakeFrontend({ Status });
+  const child = spawnRaftkv(["bench", "--timeout", "600", "--address", frontend.address]);
+  await waitFor("a question", () => asked);
+  child.kill("SIGINT");
+  expect(await child.exited).toBe(130);
+  expect(await child.stdout.text()).toMatch(/^interrupted: [^]*^throughput +0 \/s: 0 operations/m);
 });
 
 test("a benchmark that is killed leaves no worker; a worker that is killed ends it with one clear line", async () => {

@@ -1,6 +1,6 @@
 /** One run: worker processes make the load at the same time, and what they measured is summed up. */
 import type { Answer } from "../result.ts";
-import { ElectionWatch, type LeaderHistory } from "./election-watch.ts";
+import { ElectionWatch, LeaderHistory } from "./election-watch.ts";
 import { findTarget } from "./find-target.ts";
 import { Measurement } from "./measurement.ts";
 import { Progress } from "./progress.ts";
@@ -19,7 +19,8 @@ const LEAD_MS = 200;
  * the keys to be read cannot be written; when a worker cannot be started or breaks down.
  */
 export async function runBench(settings: BenchSettings, signal: AbortSignal): Promise<Answer> {
-  const target = await findTarget(settings);
+  const target = await Promise.race([arrival(signal), findTarget(settings)]);
+  if (target === null) return answerOf(settings, [], new LeaderHistory(), true);
   const progress = new Progress(settings, settings.jobs);
   const workers: WorkerProcess[] = [];
   const stop = (): void => workers.forEach((worker) => worker.stop());
@@ -37,6 +38,14 @@ export async function runBench(settings: BenchSettings, signal: AbortSignal): Pr
     progress.end();
     await Promise.all(workers.map((worker) => worker.end()));
   }
+}
+
+/** Resolves when the signal has come. */
+function arrival(signal: AbortSignal): Promise<null> {
+  const { promise, resolve } = Promise.withResolvers<null>();
+  if (signal.aborted) resolve(null);
+  else signal.addEventListener("abort", () => resolve(null), { once: true });
+  return promise;
 }
 
 async function measure(
@@ -91,9 +100,9 @@ function answerOf(
   const result = {
     settings,
     interrupted,
-    measuredMs: Math.max(...results.map(({ measuredMs }) => measuredMs)),
+    measuredMs: Math.max(0, ...results.map(({ measuredMs }) => measuredMs)),
     measurement,
-    generatorCpuShare: Math.max(...results.map(({ cpuShare }) => cpuShare)),
+    generatorCpuShare: Math.max(0, ...results.map(({ cpuShare }) => cpuShare)),
     leaders,
   };
   const output = { stdout: reportText(result), stderr: null, json: resultJson(result) };

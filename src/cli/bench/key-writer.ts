@@ -20,6 +20,7 @@ export interface KeyWriterOptions {
 /** Writes keys before they are read, so that no gets of missing keys are measured; what fails is tried again. */
 export class KeyWriter implements LoadObserver {
   readonly #options: KeyWriterOptions;
+  readonly #stop = Promise.withResolvers<void>();
   #answered = 0;
   #failed = 0;
   #lastSuccessMs = 0;
@@ -53,7 +54,7 @@ export class KeyWriter implements LoadObserver {
         next: () => again.pop() ?? nextPut(),
         observer: this,
       });
-      if (!this.#stopped) await loop.idle();
+      await Promise.race([this.#stop.promise, loop.idle()]);
     }
     if (this.#complaint === null) return;
     throw new RaftKvError("unavailable", `the keys to be read cannot be written: ${this.#complaint}`);
@@ -61,6 +62,7 @@ export class KeyWriter implements LoadObserver {
 
   stop(): void {
     this.#stopped = true;
+    this.#stop.resolve();
     this.#options.loop.stop();
   }
 

@@ -34,6 +34,13 @@ export interface LoadPhase {
   readonly observer: LoadObserver;
 }
 
+/** Calls that have not been answered yet. */
+export interface CallsUnderWay {
+  readonly calls: number;
+  /** How long the first of them has lasted, counted as latencies are; 0 when there are none. */
+  readonly longestMs: number;
+}
+
 /**
  * Timers count whole milliseconds. An operation is sent by so much too early rather than too late, which would
  * add to its latency what no server took.
@@ -49,6 +56,8 @@ export class LoadLoop {
   readonly #clients: number;
   /** Clients that have nothing to wait for. */
   #free: number;
+  /** When the calls under way began, of whatever phase, in the order in which they were sent. */
+  readonly #underWay = new Set<{ readonly sinceMs: number }>();
   #phase: RunningPhase | null = null;
   #whenIdle: (() => void) | null = null;
 
@@ -57,6 +66,12 @@ export class LoadLoop {
     this.#world = world;
     this.#clients = clients;
     this.#free = clients;
+  }
+
+  get underWay(): CallsUnderWay {
+    const [first] = this.#underWay;
+    const longestMs = first === undefined ? 0 : this.#world.nowMs() - first.sinceMs;
+    return { calls: this.#underWay.size, longestMs };
   }
 
   /** Resolves when there is nothing more to send, at the latest at `untilMs`; calls are still under way then. */
@@ -113,9 +128,12 @@ export class LoadLoop {
     phase.sent += 1;
     this.#free -= 1;
     phase.observer.sent(Math.max(0, nowMs - dueMs));
+    const call = { sinceMs: Math.min(dueMs, nowMs) };
+    this.#underWay.add(call);
     this.#world.send(operation, (outcome) => {
       const endMs = this.#world.nowMs();
-      phase.observer.ended(operation, outcome, endMs - Math.min(dueMs, nowMs));
+      this.#underWay.delete(call);
+      phase.observer.ended(operation, outcome, endMs - call.sinceMs);
       const pauses = outcome.kind === "failed" && phase.schedule.kind === "closed";
       if (pauses) this.#world.at(endMs + PAUSE_AFTER_FAILURE_MS, () => this.#release());
       else this.#release();

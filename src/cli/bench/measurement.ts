@@ -1,6 +1,6 @@
 import { LatencyHistogram, type HistogramRecord } from "./latency-histogram.ts";
 import type { CallOutcome } from "./call-outcome.ts";
-import type { LoadObserver } from "./load-loop.ts";
+import type { CallsUnderWay, LoadObserver } from "./load-loop.ts";
 import type { Operation } from "./workload.ts";
 
 /** A measurement as it travels between processes. */
@@ -11,6 +11,7 @@ export interface MeasurementRecord {
   readonly errors: readonly ErrorCount[];
   readonly unsent: number;
   readonly longestLagMs: number;
+  readonly unanswered: CallsUnderWay;
 }
 
 /** How often calls failed in one way. */
@@ -31,6 +32,7 @@ export class Measurement implements LoadObserver {
   #found = 0;
   #unsent = 0;
   #longestLagMs = 0;
+  #unanswered: CallsUnderWay = { calls: 0, longestMs: 0 };
 
   /** Throws when it is not what `toRecord` made. */
   static fromRecord(record: MeasurementRecord): Measurement {
@@ -40,6 +42,7 @@ export class Measurement implements LoadObserver {
     measurement.#found = record.found;
     for (const { error, count, example } of record.errors) measurement.#addErrors(error, count, example);
     measurement.unsent(record.unsent, record.longestLagMs);
+    measurement.giveUp(record.unanswered);
     return measurement;
   }
 
@@ -71,6 +74,11 @@ export class Measurement implements LoadObserver {
     return this.#longestLagMs;
   }
 
+  /** Calls that were under way when the run was cut short: what became of them is not known. */
+  get unanswered(): CallsUnderWay {
+    return this.#unanswered;
+  }
+
   /** Of puts and gets together. */
   get latencies(): LatencyHistogram {
     const all = new LatencyHistogram();
@@ -97,6 +105,12 @@ export class Measurement implements LoadObserver {
     this.sent(lagMs);
   }
 
+  /** The answers to these are not waited for. */
+  giveUp({ calls, longestMs }: CallsUnderWay): void {
+    const known = this.#unanswered;
+    this.#unanswered = { calls: known.calls + calls, longestMs: Math.max(known.longestMs, longestMs) };
+  }
+
   /** Adds what another process measured in the same phase. */
   merge(other: Measurement): void {
     this.puts.merge(other.puts);
@@ -104,6 +118,7 @@ export class Measurement implements LoadObserver {
     this.#found += other.#found;
     for (const { error, count, example } of other.errors) this.#addErrors(error, count, example);
     this.unsent(other.#unsent, other.#longestLagMs);
+    this.giveUp(other.#unanswered);
   }
 
   toRecord(): MeasurementRecord {
@@ -114,6 +129,7 @@ export class Measurement implements LoadObserver {
       errors: this.errors,
       unsent: this.#unsent,
       longestLagMs: this.#longestLagMs,
+      unanswered: this.#unanswered,
     };
   }
 

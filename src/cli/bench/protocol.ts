@@ -124,6 +124,7 @@ const MEASUREMENT = z.strictObject({
   errors: z.array(z.strictObject({ error: z.string(), count: positive, example: z.string() })),
   unsent: count,
   longestLagMs: amount,
+  unanswered: z.strictObject({ calls: count, longestMs: amount }),
 }) satisfies z.ZodType<MeasurementRecord>;
 
 const REPORT = z.discriminatedUnion("kind", [

@@ -2,6 +2,7 @@
 import type { Sighting } from "./election-watch.ts";
 import { histogramLines } from "./histogram-text.ts";
 import type { LatencyHistogram } from "./latency-histogram.ts";
+import type { Measurement } from "./measurement.ts";
 import { throughput, type BenchResult } from "./result.ts";
 import type { BenchSettings } from "./settings.ts";
 
@@ -74,6 +75,7 @@ function numberLines(result: BenchResult): readonly string[] {
     ...errors.map(({ error, count, example }) =>
       line("", `${whole(count)} × ${error}: ${firstLine(example)}`),
     ),
+    ...unansweredLines(measurement),
     ...electionLines(result),
     line("generator", `${Math.round(generatorCpuShare * 100)} % of a core in its busiest process${busy}`),
   ];
@@ -85,6 +87,12 @@ function scheduleText({ settings, measurement, ...rest }: BenchResult): string {
   const unsent = unsentCount === 0 ? "" : `; ${whole(unsentCount)} were due and never sent`;
   const asked = whole(settings.ratePerSecond ?? 0);
   return `asked ${asked} /s, achieved ${achieved} /s, at most ${milliseconds(longestLagMs)} behind${unsent}`;
+}
+
+function unansweredLines({ unanswered: { calls, longestMs } }: Measurement): readonly string[] {
+  if (calls === 0) return [];
+  const text = `${counted(calls, "call")} under way, the longest for ${milliseconds(longestMs)}`;
+  return [line("unanswered", text)];
 }
 
 function electionLines({ leaders: { elections, sightings } }: BenchResult): readonly string[] {

@@ -28,12 +28,13 @@ export function throughput({
 
 export function resultJson(result: BenchResult): object {
   const { measurement, leaders, settings } = result;
-  const { answered, failed, puts, gets, latencies, foundShare, errors } = measurement;
+  const { answered, failed, puts, gets, latencies, foundShare, errors, unanswered } = measurement;
   return {
     settings: settingsJson(settings),
     interrupted: result.interrupted,
     seconds: result.measuredMs / 1000,
     operations: { answered, failed, puts: puts.count, gets: gets.count },
+    unanswered,
     perSecond: throughput(result),
     found: foundShare,
     latency: { all: latencyJson(latencies), puts: latencyJson(puts), gets: latencyJson(gets) },

@@ -58,6 +58,7 @@ export class WorkerRun {
     const cpu = process.cpuUsage(cpuBefore);
     const cpuShare = sentMs > fromMs ? (cpu.user + cpu.system) / 1000 / (sentMs - fromMs) : 0;
     if (!this.#stopped) await Promise.race([this.#loop.idle(), this.#stop.promise]);
+    measurement.giveUp(this.#loop.underWay);
     // What was to be counted is over with its last answer; what was to last so long, then.
     const endMs = end.kind === "count" ? performance.now() : sentMs;
     return { measurement: measurement.toRecord(), measuredMs: Math.max(0, endMs - fromMs), cpuShare };
