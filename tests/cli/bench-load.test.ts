@@ -29,9 +29,13 @@ function atRate(ratePerSecond: number) {
 
 /** Puts by so many clients, to be run; what becomes of them is in `measurement`. */
 function loadOf(world: FakeLoadWorld, clients: number, phase: Partial<LoadPhase>) {
+  const loop = new LoadLoop(world, clients);
+  return { loop, ...runOn(loop, phase) };
+}
+
+function runOn(loop: LoadLoop, phase: Partial<LoadPhase>) {
   const measurement = new Measurement();
   const workload = new Workload({ ...MIXED, kind: "put" });
-  const loop = new LoadLoop(world, clients);
   const ended = loop.run({
     schedule: CLOSED_LOOP,
     untilMs: Infinity,
@@ -40,7 +44,7 @@ function loadOf(world: FakeLoadWorld, clients: number, phase: Partial<LoadPhase>
     observer: measurement,
     ...phase,
   });
-  return { loop, ended, measurement };
+  return { ended, measurement };
 }
 
 /** Answers after a millisecond, but what is sent within the stall only when that is over. */
@@ -95,11 +99,30 @@ test("the same stall in a closed loop is one late operation a client", () => {
 
 test("more than can be served: what was due and never sent is told, with how long it waited", () => {
   const world = new FakeLoadWorld((sentMs) => sentMs + 100);
-  const { measurement } = loadOf(world, 1, { schedule: atRate(100), untilMs: 1000 });
+  const { measurement } = loadOf(world, 1, { schedule: atRate(100), untilMs: 995 });
   world.advanceTo(2000);
   expect(measurement.answered).toBe(10);
   expect(measurement.unsentCount).toBe(90);
-  expect(measurement.longestLagMs).toBe(900);
+  expect(measurement.longestLagMs).toBe(895);
+});
+
+test("what was due before the end is sent when a client is free just then", () => {
+  const world = new FakeLoadWorld((sentMs) => sentMs + 100);
+  const { measurement } = loadOf(world, 1, { schedule: atRate(20), untilMs: 200 });
+  world.advanceTo(1000);
+  expect(world.sentAtMs).toEqual([0, 100, 200]);
+  expect(measurement.unsentCount).toBe(1);
+});
+
+test("what is answered while a phase lasts is counted whenever it was sent, and nothing that comes later", async () => {
+  const world = new FakeLoadWorld((sentMs) => sentMs + 1000);
+  const warmUp = loadOf(world, 64, { untilMs: 1500 });
+  world.advanceTo(1501);
+  expect(await warmUp.ended).toBe(64);
+  const measured = runOn(warmUp.loop, { untilMs: 3500 });
+  world.advanceTo(5000);
+  expect(await measured.ended).toBe(128);
+  expect([warmUp.measurement.answered, measured.measurement.answered]).toEqual([128, 128]);
 });
 
 test("calls that nobody answers are known, and how long the first of them has lasted", () => {

@@ -101,6 +101,7 @@ function answerOf(
     settings,
     interrupted,
     measuredMs: Math.max(0, ...results.map(({ measuredMs }) => measuredMs)),
+    answeredMeanwhile: results.reduce((sum, { answeredMeanwhile }) => sum + answeredMeanwhile, 0),
     measurement,
     generatorCpuShare: Math.max(0, ...results.map(({ cpuShare }) => cpuShare)),
     leaders,

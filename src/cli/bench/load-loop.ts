@@ -26,7 +26,7 @@ export interface LoadObserver {
 /** One stretch of load. */
 export interface LoadPhase {
   readonly schedule: Schedule;
-  /** Nothing is sent from then on; Infinity: `operations` end it. */
+  /** Nothing that is due from then on is sent; Infinity: `operations` end it. */
   readonly untilMs: number;
   /** No more than so many are sent. */
   readonly operations: number;
@@ -74,11 +74,15 @@ export class LoadLoop {
     return { calls: this.#underWay.size, longestMs };
   }
 
-  /** Resolves when there is nothing more to send, at the latest at `untilMs`; calls are still under way then. */
-  run(phase: LoadPhase): Promise<void> {
+  /**
+   * Resolves when there is nothing more to send, at the latest at `untilMs`; calls are still under way then. It
+   * gives how many succeeded until `untilMs`, among them those that the phase before had left under way.
+   */
+  run(phase: LoadPhase): Promise<number> {
     assert(this.#phase === null, "one phase at a time");
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const running: RunningPhase = { ...phase, sent: 0, cancelTimer: null, cancelEnd: null, ended: resolve };
+    const { promise, resolve } = Promise.withResolvers<number>();
+    const none = { sent: 0, answered: 0, cancelTimer: null, cancelEnd: null };
+    const running: RunningPhase = { ...phase, ...none, ended: resolve };
     this.#phase = running;
     if (phase.untilMs !== Infinity) {
       // Not before: what is due until then is to be sent.
@@ -108,7 +112,7 @@ export class LoadLoop {
     while (phase.sent < phase.operations && this.#free > 0) {
       const nowMs = this.#world.nowMs();
       const dueMs = phase.schedule.dueMs(phase.sent) ?? nowMs;
-      if (nowMs >= phase.untilMs || dueMs >= phase.untilMs) return;
+      if (dueMs >= phase.untilMs) return;
       if (dueMs - nowMs > EARLY_MS) return this.#waitUntil(phase, dueMs);
       this.#send(phase, dueMs, nowMs);
     }
@@ -134,10 +138,15 @@ export class LoadLoop {
       const endMs = this.#world.nowMs();
       this.#underWay.delete(call);
       phase.observer.ended(operation, outcome, endMs - call.sinceMs);
+      if (outcome.kind === "answered") this.#noteAnswer(endMs);
       const pauses = outcome.kind === "failed" && phase.schedule.kind === "closed";
       if (pauses) this.#world.at(endMs + PAUSE_AFTER_FAILURE_MS, () => this.#release());
       else this.#release();
     });
+  }
+
+  #noteAnswer(endMs: number): void {
+    if (this.#phase !== null && endMs <= this.#phase.untilMs) this.#phase.answered += 1;
   }
 
   /** A client is free again. */
@@ -156,14 +165,15 @@ export class LoadLoop {
     const due = Math.min(phase.schedule.dueBefore(endMs) ?? 0, phase.operations);
     const firstDueMs = phase.schedule.dueMs(phase.sent) ?? endMs;
     if (due > phase.sent) phase.observer.unsent(due - phase.sent, endMs - firstDueMs);
-    phase.ended();
+    phase.ended(phase.answered);
   }
 }
 
 interface RunningPhase extends LoadPhase {
   sent: number;
+  answered: number;
   /** Takes back the timer that waits for the next operation to be due. */
   cancelTimer: (() => void) | null;
   cancelEnd: (() => void) | null;
-  readonly ended: () => void;
+  readonly ended: (answered: number) => void;
 }

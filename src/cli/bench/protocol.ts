@@ -57,6 +57,8 @@ export interface WorkerResult {
   readonly measurement: MeasurementRecord;
   /** How long was measured. */
   readonly measuredMs: number;
+  /** As BenchResult has it. */
+  readonly answeredMeanwhile: number;
   /** Processor time in that, as a share of one core. */
   readonly cpuShare: number;
 }
@@ -139,6 +141,7 @@ const REPORT = z.discriminatedUnion("kind", [
     kind: z.literal("result"),
     measurement: MEASUREMENT,
     measuredMs: amount,
+    answeredMeanwhile: count,
     cpuShare: amount,
   }),
   z.strictObject({ kind: z.literal("failed"), message: z.string() }),

@@ -60,14 +60,14 @@ function targetText({ target }: BenchSettings): string {
 }
 
 function numberLines(result: BenchResult): readonly string[] {
-  const { measurement, measuredMs, generatorCpuShare, settings } = result;
+  const { measurement, measuredMs, answeredMeanwhile, generatorCpuShare, settings } = result;
   const { answered, failed, errors, foundShare } = measurement;
   const perSecond = `${whole(throughput(result))} /s`;
   const busy = generatorCpuShare > BUSY_SHARE ? ": it may be the limit, try more --jobs" : "";
   return [
     line(
       "throughput",
-      `${perSecond}: ${counted(answered, "operation")} in ${(measuredMs / 1000).toFixed(1)} s`,
+      `${perSecond}: ${counted(answeredMeanwhile, "operation")} in ${(measuredMs / 1000).toFixed(1)} s`,
     ),
     ...(settings.ratePerSecond === null ? [] : [line("schedule", scheduleText(result))]),
     ...(foundShare === null ? [] : [line("found", `${percent(foundShare)} of the keys that were read`)]),
@@ -81,8 +81,9 @@ function numberLines(result: BenchResult): readonly string[] {
   ];
 }
 
-function scheduleText({ settings, measurement, ...rest }: BenchResult): string {
-  const achieved = whole(throughput({ measurement, measuredMs: rest.measuredMs }));
+function scheduleText(result: BenchResult): string {
+  const { settings, measurement } = result;
+  const achieved = whole(throughput(result));
   const { longestLagMs, unsentCount } = measurement;
   const unsent = unsentCount === 0 ? "" : `; ${whole(unsentCount)} were due and never sent`;
   const asked = whole(settings.ratePerSecond ?? 0);

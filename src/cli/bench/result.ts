@@ -10,7 +10,9 @@ export interface BenchResult {
   readonly interrupted: boolean;
   /** The longest of any process. */
   readonly measuredMs: number;
-  /** Of all processes together. */
+  /** Operations that succeeded in that time, whenever they began; of a run that a count ends, its own alone. */
+  readonly answeredMeanwhile: number;
+  /** Of all operations that began in that time, and of all processes together. */
   readonly measurement: Measurement;
   /** Processor time of the busiest process that made load, as a share of one core. */
   readonly generatorCpuShare: number;
@@ -19,11 +21,8 @@ export interface BenchResult {
 }
 
 /** Operations that succeeded, in a second. */
-export function throughput({
-  measurement,
-  measuredMs,
-}: Pick<BenchResult, "measurement" | "measuredMs">): number {
-  return measuredMs === 0 ? 0 : (measurement.answered / measuredMs) * 1000;
+export function throughput({ answeredMeanwhile, measuredMs }: BenchResult): number {
+  return measuredMs === 0 ? 0 : (answeredMeanwhile / measuredMs) * 1000;
 }
 
 export function resultJson(result: BenchResult): object {
@@ -35,6 +34,7 @@ export function resultJson(result: BenchResult): object {
     seconds: result.measuredMs / 1000,
     operations: { answered, failed, puts: puts.count, gets: gets.count },
     unanswered,
+    answeredMeanwhile: result.answeredMeanwhile,
     perSecond: throughput(result),
     found: foundShare,
     latency: { all: latencyJson(latencies), puts: latencyJson(puts), gets: latencyJson(gets) },

@@ -7,6 +7,9 @@ import { CLOSED_LOOP, openLoop, type Schedule } from "./schedule.ts";
 import { openTarget, type Target } from "./target.ts";
 import { Workload } from "./workload.ts";
 
+/** The warm-up ends so long before the measurement begins: what it does last is not to make that late. */
+const GAP_MS = 5;
+
 /** Call `prepare`, then `measure`. */
 export class WorkerRun {
   readonly #load: WorkerLoad;
@@ -47,13 +50,13 @@ export class WorkerRun {
     const { warmUpMs, end } = this.#load;
     const fromMs = atMs + warmUpMs;
     await this.#waitUntil(atMs);
-    await this.#run("warming up", atMs, fromMs, Infinity);
+    await this.#run("warming up", atMs, fromMs - GAP_MS, Infinity);
     await this.#waitUntil(fromMs);
 
     const cpuBefore = process.cpuUsage();
     const untilMs = end.kind === "duration" ? fromMs + end.durationMs : Infinity;
     const operations = end.kind === "count" ? end.operations : Infinity;
-    const measurement = await this.#run("measuring", fromMs, untilMs, operations);
+    const { measurement, answeredMeanwhile } = await this.#run("measuring", fromMs, untilMs, operations);
     const sentMs = Math.min(performance.now(), untilMs);
     const cpu = process.cpuUsage(cpuBefore);
     const cpuShare = sentMs > fromMs ? (cpu.user + cpu.system) / 1000 / (sentMs - fromMs) : 0;
@@ -61,7 +64,12 @@ export class WorkerRun {
     measurement.giveUp(this.#loop.underWay);
     // What was to be counted is over with its last answer; what was to last so long, then.
     const endMs = end.kind === "count" ? performance.now() : sentMs;
-    return { measurement: measurement.toRecord(), measuredMs: Math.max(0, endMs - fromMs), cpuShare };
+    return {
+      measurement: measurement.toRecord(),
+      measuredMs: Math.max(0, endMs - fromMs),
+      answeredMeanwhile: end.kind === "count" ? measurement.answered : answeredMeanwhile,
+      cpuShare,
+    };
   }
 
   /** Whatever goes on ends soon, with what is known by then. */
@@ -76,14 +84,15 @@ export class WorkerRun {
   }
 
   /** Sends from `fromMs`, which is now, until `untilMs` or until so many `operations` were sent. */
-  async #run(stage: WorkerStage, fromMs: number, untilMs: number, operations: number): Promise<Measurement> {
-    const observer = new Measurement();
+  async #run(stage: WorkerStage, fromMs: number, untilMs: number, operations: number) {
+    const measurement = new Measurement();
     this.#stage = stage;
-    this.#counts = observer;
-    if (this.#stopped || untilMs <= fromMs) return observer;
+    this.#counts = measurement;
+    if (this.#stopped || untilMs <= fromMs) return { measurement, answeredMeanwhile: 0 };
+    const schedule = this.#schedule(fromMs);
     const next = () => this.#workload.next();
-    await this.#loop.run({ schedule: this.#schedule(fromMs), untilMs, operations, next, observer });
-    return observer;
+    const phase = { schedule, untilMs, operations, next, observer: measurement };
+    return { measurement, answeredMeanwhile: await this.#loop.run(phase) };
   }
 
   /** What was due in the warm-up and not sent is not carried over: each stretch has a schedule of its own. */
@@ -98,7 +107,7 @@ function worldOf(target: Target): LoadWorld {
   return {
     nowMs: () => performance.now(),
     at: (timeMs, callback) => {
-      const timer = setTimeout(callback, timeMs - performance.now());
+      const timer = setTimeout(callback, Math.max(0, timeMs - performance.now()));
       return () => clearTimeout(timer);
     },
     send: (operation, done) => target.send(operation, done),
