@@ -11,7 +11,7 @@ type ResponseOf<S extends ServiceName, M extends keyof ServiceRpcs[S]> =
   ServiceRpcs[S][M] extends Rpc<unknown, infer Response> ? Response : never;
 
 /** The library's defaults wait up to two minutes before they look at a restarted server again (F6). */
-const CHANNEL_OPTIONS = {
+export const CHANNEL_OPTIONS = {
   "grpc.initial_reconnect_backoff_ms": 50,
   "grpc.max_reconnect_backoff_ms": 200,
   "grpc.enable_retries": 0,

@@ -82,6 +82,7 @@ async function measureLocalRead(deployment: Deployment, table: NumberTable): Pro
   await deployment.startRaft(3);
   const { id } = await deployment.leader(3);
   const address = deployment.server(id).address;
+  await putAtServer(address, { ...LOAD, operations: LOAD.keys });
   await getAtServer(address, { ...LOAD, clients: 1, operations: 500 });
   const { latenciesMs } = await getAtServer(address, { ...LOAD, clients: 1, operations: 5000 });
   const p50 = percentile(latenciesMs, 0.5);
