@@ -20,7 +20,7 @@ SOURCES := $(shell find src proto -type f) package.json bun.lock Makefile
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install build run verify fix test test-python simulate determinism mutants torture chaos numbers compare clean
+.PHONY: help install build run verify fix test test-python simulate determinism mutants torture chaos numbers bench compare clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -69,6 +69,9 @@ chaos: build ## Ten runs of ten minutes of real servers under every fault, with 
 
 numbers: build ## Measure the numbers that README.md states; takes minutes
 	$(BUN) tests/bench/numbers.ts
+
+bench: build ## Measure throughput and p99 with more servers, keys, clients, larger values; takes ten minutes
+	$(BUN) tests/bench/growth.ts
 
 compare: build ## Measure RaftKV beside etcd, which must be installed, and strace; takes ten minutes
 	$(BUN) tests/bench/etcd-comparison.ts

@@ -1,7 +1,7 @@
 /**
  * Measures the numbers that the README states and prints them as a table: `bun tests/bench/numbers.ts`, or
  * `make numbers`; names of measurements as arguments choose among them. It runs the executable as real processes
- * in a directory under the system's temporary one, takes about fourteen minutes, and exits with 1 when a number
+ * in a directory under the system's temporary one, takes about sixteen minutes, and exits with 1 when a number
  * falls short.
  */
 import { Deployment } from "../cluster/deployment.ts";
@@ -16,6 +16,7 @@ import {
   type LoadResult,
 } from "./load.ts";
 import { formatMs as ms, NumberTable } from "./number-table.ts";
+import { measureOverload } from "./overload-numbers.ts";
 import { cpuSeconds, rssMegabytes } from "./process-usage.ts";
 import { measureCompaction, measureSnapshotLatency } from "./snapshot-numbers.ts";
 
@@ -216,6 +217,7 @@ const MEASUREMENTS: Readonly<Record<string, (deployment: Deployment, table: Numb
     "long-log": measureLongLog,
     compaction: measureCompaction,
     "snapshot-latency": measureSnapshotLatency,
+    overload: measureOverload,
   };
 
 const chosen = process.argv.slice(2);
