@@ -47,7 +47,7 @@ export class ServerClients {
     const before = this.#connections;
     this.#connections = servers.map(({ id, address }) => {
       const same = before.find((other) => other.id === id && other.client.address === address);
-      return same ?? { id, client: new RpcClient("KeyValueStore", address) };
+      return same ?? { id, client: new RpcClient("KeyValueStore", address, "many") };
     });
     const kept = new Set(this.#connections);
     for (const connection of before) if (!kept.has(connection)) connection.client.close();

@@ -32,6 +32,9 @@ export interface Services {
 
 export type ServiceName = keyof Services;
 
+/** The RPC that carries many calls of its service (batched-call.ts). */
+export const CONVERSE = "Converse";
+
 /** Bytes: the largest message either side accepts. Above every limit on keys, values and batches. */
 export const MAX_MESSAGE_BYTES = 16 * 1024 * 1024;
 

@@ -122,7 +122,7 @@ export class PeerTransport implements Transport {
 
 function connect(address: string): Peer {
   return {
-    messages: new RpcClient("KeyValueStore", address),
+    messages: new RpcClient("KeyValueStore", address, "many"),
     chunks: new RpcClient("KeyValueStore", address),
   };
 }

@@ -1,8 +1,16 @@
-import { Client, credentials, Metadata, status, type ServiceError } from "@grpc/grpc-js";
+import {
+  Client,
+  credentials,
+  Metadata,
+  status,
+  type MethodDefinition,
+  type ServiceError,
+} from "@grpc/grpc-js";
 import { isReachable } from "./reachability.ts";
 import { defined } from "../base/assert.ts";
 import { RaftKvError, type ErrorCode } from "../base/errors.ts";
-import { MAX_MESSAGE_BYTES, services, type ServiceName } from "./definition.ts";
+import { Conversation } from "./conversation.ts";
+import { CONVERSE, MAX_MESSAGE_BYTES, services, type ServiceName } from "./definition.ts";
 import type { Rpc, ServiceRpcs } from "./wire.ts";
 
 type RequestOf<S extends ServiceName, M extends keyof ServiceRpcs[S]> =
@@ -45,14 +53,17 @@ export class RpcClient<S extends ServiceName> {
   #heardAtMs = performance.now();
   /** How long to wait from then on. */
   #silenceMs = SILENCE_MS;
+  /** null: every call travels by itself. */
+  #conversation: Conversation | null = null;
   #looksForTheOther = false;
   #closed = false;
 
-  /** `address` is "host:port". */
-  constructor(service: S, address: string) {
+  /** `address` is "host:port". `many`: calls travel together, for who makes many. */
+  constructor(service: S, address: string, many: "many" | "few" = "few") {
     this.address = address;
     this.#service = service;
     this.#client = connect(address);
+    if (many === "many") this.#conversation = this.#newConversation();
   }
 
   /**
@@ -81,6 +92,10 @@ export class RpcClient<S extends ServiceName> {
     done: (outcome: ResponseOf<S, M> | RaftKvError) => void,
   ): void {
     const definition = defined(services[this.#service][method], `no RPC ${this.#service}.${method}`);
+    if (this.#conversation !== null) {
+      this.#converse(this.#conversation, definition, method, request, timeoutMs, done);
+      return;
+    }
     const client = this.#client;
     client.makeUnaryRequest(
       definition.path,
@@ -90,8 +105,8 @@ export class RpcClient<S extends ServiceName> {
       METADATA,
       { deadline: Date.now() + timeoutMs },
       (error, response) => {
-        this.#noteEnd(client, error);
-        if (error !== null) done(asRaftKvError(error, this.address));
+        this.#noteEnd(client, error?.code ?? status.OK);
+        if (error !== null) done(asRaftKvError(error, neverLeft(error), this.address));
         else done(defined(response, "neither response nor error"));
       },
     );
@@ -100,18 +115,51 @@ export class RpcClient<S extends ServiceName> {
   /** Calls under way still end. */
   close(): void {
     this.#closed = true;
+    this.#conversation?.close();
     this.#client.close();
   }
 
+  #converse<M extends keyof ServiceRpcs[S] & string>(
+    conversation: Conversation,
+    { requestSerialize, responseDeserialize }: MethodDefinition<unknown, unknown>,
+    method: M,
+    request: RequestOf<S, M>,
+    timeoutMs: number,
+    done: (outcome: ResponseOf<S, M> | RaftKvError) => void,
+  ): void {
+    const client = this.#client;
+    const untilMs = performance.now() + timeoutMs;
+    conversation.call(method, requestSerialize(request), timeoutMs, (outcome) => {
+      if (!("neverLeft" in outcome)) {
+        this.#noteEnd(client, status.OK);
+        done(responseDeserialize(outcome) as ResponseOf<S, M>);
+      } else if (this.#conversation === null && outcome.neverLeft) {
+        // The other side is an older version.
+        this.send(method, request, Math.max(1, untilMs - performance.now()), done);
+      } else {
+        this.#noteEnd(client, outcome.code);
+        done(asRaftKvError(outcome, outcome.neverLeft, this.address));
+      }
+    });
+  }
+
   /** A call over `client` has ended. */
-  #noteEnd(client: Client, error: ServiceError | null): void {
+  #noteEnd(client: Client, code: status): void {
     if (client !== this.#client || this.#closed) return;
-    if (error?.code !== status.DEADLINE_EXCEEDED) {
+    if (code !== status.DEADLINE_EXCEEDED) {
       this.#heardAtMs = performance.now();
       this.#silenceMs = SILENCE_MS;
     } else if (this.#isSilent && !this.#looksForTheOther) {
       void this.#renewIfReachable(client);
     }
+  }
+
+  #newConversation(): Conversation {
+    const definition = defined(services[this.#service][CONVERSE], `no RPC ${this.#service}.${CONVERSE}`);
+    const conversation: Conversation = new Conversation(this.#client, definition, () => {
+      if (this.#conversation === conversation) this.#conversation = null;
+    });
+    return conversation;
   }
 
   get #isSilent(): boolean {
@@ -124,6 +172,9 @@ export class RpcClient<S extends ServiceName> {
     this.#looksForTheOther = false;
     if (!reachable || this.#closed || !this.#isSilent) return;
     this.#client = connect(this.address);
+    const former = this.#conversation;
+    if (former !== null) this.#conversation = this.#newConversation();
+    former?.close();
     this.#heardAtMs = performance.now();
     this.#silenceMs = Math.min(2 * this.#silenceMs, MAX_SILENCE_MS);
     client.close();
@@ -134,17 +185,20 @@ function connect(address: string): Client {
   return new Client(address, credentials.createInsecure(), CHANNEL_OPTIONS);
 }
 
-function asRaftKvError(error: ServiceError, address: string): RaftKvError {
-  const message = `${address}: ${error.details}`;
-  return new RaftKvError(codeOf(error), message, { cause: error });
+function asRaftKvError(
+  failure: Pick<ServiceError, "code" | "details">,
+  hasNeverLeft: boolean,
+  address: string,
+): RaftKvError {
+  const message = `${address}: ${failure.details}`;
+  return new RaftKvError(codeOf(failure.code, hasNeverLeft), message, { cause: failure });
 }
 
-function codeOf(error: ServiceError): ErrorCode {
-  switch (error.code) {
+function codeOf(code: status, hasNeverLeft: boolean): ErrorCode {
+  switch (code) {
     case status.UNAVAILABLE:
-      return neverLeft(error) ? "unavailable" : "unknownOutcome";
     case status.DEADLINE_EXCEEDED:
-      return neverLeft(error) ? "unavailable" : "unknownOutcome";
+      return hasNeverLeft ? "unavailable" : "unknownOutcome";
     case status.CANCELLED:
       return "unknownOutcome";
     case status.INVALID_ARGUMENT:

@@ -1,6 +1,17 @@
-import { Server, ServerCredentials, status, type sendUnaryData, type ServerUnaryCall } from "@grpc/grpc-js";
+import {
+  Server,
+  ServerCredentials,
+  status,
+  type MethodDefinition,
+  type sendUnaryData,
+  type ServerDuplexStream,
+  type ServerUnaryCall,
+} from "@grpc/grpc-js";
+import { defined } from "../base/assert.ts";
 import { describeError, RaftKvError } from "../base/errors.ts";
-import { MAX_MESSAGE_BYTES, services, type ServiceName } from "./definition.ts";
+import type { AnswerBatch, CallBatch } from "./batched-call.ts";
+import { CallDesk, type DeskMethod } from "./call-desk.ts";
+import { CONVERSE, MAX_MESSAGE_BYTES, services, type ServiceName } from "./definition.ts";
 import type { Rpc, ServiceRpcs } from "./wire.ts";
 
 /** What a handler may know of its call beside the request. */
@@ -34,12 +45,27 @@ export class RpcServer {
     "grpc.max_send_message_length": MAX_MESSAGE_BYTES,
     "grpc.max_concurrent_streams": MAX_CONCURRENT_CALLS,
   });
+  readonly #desks = new Set<CallDesk>();
 
   add<S extends ServiceName>(name: S, handlers: Handlers<S>): void {
     const implementation = Object.fromEntries(
       Object.entries(handlers).map(([method, handler]) => [method, unary(handler as UnaryHandler)]),
     );
-    this.#server.addService(services[name], implementation);
+    const definition = services[name];
+    if (definition[CONVERSE] === undefined) {
+      this.#server.addService(definition, implementation);
+      return;
+    }
+    const methods = new Map(
+      Object.entries(handlers).map(([method, handler]) => [
+        method,
+        deskMethod(defined(definition[method], `no RPC ${name}.${method}`), handler as UnaryHandler),
+      ]),
+    );
+    const converse = (stream: ServerDuplexStream<CallBatch, AnswerBatch>): void => {
+      this.#desks.add(new CallDesk(stream, methods, (desk) => this.#desks.delete(desk)));
+    };
+    this.#server.addService(definition, { ...implementation, [CONVERSE]: converse });
   }
 
   /**
@@ -75,6 +101,7 @@ export class RpcServer {
         this.#server.forceShutdown();
         resolve();
       }, CLOSE_GRACE_MS);
+      for (const desk of this.#desks) desk.close();
       this.#server.tryShutdown(() => {
         clearTimeout(timer);
         resolve();
@@ -97,10 +124,29 @@ async function answer(
   try {
     done(null, await handler(call.request, { remainingMs: remainingMs(call) }));
   } catch (error) {
-    done({ code: statusOf(error), details: describeError(error) });
-    // A bug must end the process, not hide behind one failed call.
-    if (!(error instanceof RaftKvError)) setImmediate(() => raise(error));
+    done(refusal(error));
   }
+}
+
+function deskMethod(definition: MethodDefinition<unknown, object>, handler: UnaryHandler): DeskMethod {
+  return {
+    decode: definition.requestDeserialize,
+    encode: definition.responseSerialize,
+    answer: async (request, remainingMs) => {
+      try {
+        return { response: await handler(request, { remainingMs }) };
+      } catch (error) {
+        const { code, details } = refusal(error);
+        return { status: code, details };
+      }
+    },
+  };
+}
+
+function refusal(error: unknown): { readonly code: status; readonly details: string } {
+  // A bug must end the process, not hide behind one failed call.
+  if (!(error instanceof RaftKvError)) setImmediate(() => raise(error));
+  return { code: statusOf(error), details: describeError(error) };
 }
 
 function raise(error: unknown): never {
