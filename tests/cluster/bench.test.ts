@@ -38,9 +38,9 @@ test("the leader dies: puts at the servers themselves go on at the next one, and
   const child = Bun.spawn([EXECUTABLE, ...args], { stdin: "ignore", stdout: "pipe", stderr: "pipe" });
   await waitFor("puts", async () => (await cluster.status(id)).lastLogIndex > lastLogIndex + 100);
   await cluster.kill([id]);
-  const next = await cluster.leader(2);
+  const next = await cluster.leader(3);
   await waitFor("puts at the next leader", async () => {
-    return (await cluster.status((await cluster.leader(2)).id)).lastLogIndex > next.lastLogIndex + 100;
+    return (await cluster.status((await cluster.leader(3)).id)).lastLogIndex > next.lastLogIndex + 100;
   });
   child.kill("SIGINT");
   const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);
