@@ -27,8 +27,11 @@ interface Refusal {
 
 type Stream = ServerDuplexStream<CallBatch, AnswerBatch>;
 
-/** Calls of one conversation under way: no further message of them is read until some have been answered. */
-const MAX_OPEN_CALLS = 1024;
+/**
+ * Calls of one conversation under way: no further message of them is read until some have been answered. As many as
+ * of a connection whose calls travel alone (rpc-server.ts).
+ */
+const MAX_OPEN_CALLS = 256;
 
 /**
  * The server's end of one conversation (batched-call.ts): carries calls out side by side, and sends the answers
@@ -76,7 +79,7 @@ export class CallDesk {
       return;
     }
     this.#openCalls += 1;
-    const answer = await this.#carryOut(method, request, timeoutMs === 0 ? null : timeoutMs);
+    const answer = await this.#carryOut(method, request, timeoutMs === 0 ? null : Math.max(0, timeoutMs));
     this.#openCalls -= 1;
     this.#answer({ number, ...answer });
   }

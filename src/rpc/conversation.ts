@@ -5,6 +5,7 @@ import type { MethodDefinition } from "@grpc/grpc-js";
 
 /** A call that ended without a response. */
 export interface CallFailure {
+  /** UNIMPLEMENTED for a call that never left: the other side knows no conversations. */
   readonly code: status;
   readonly details: string;
   /** It certainly never left this process. */
@@ -144,9 +145,15 @@ export class Conversation {
     if (this.#stream !== stream) return;
     const wasOpen = this.#isOpen;
     [this.#stream, this.#isOpen, this.#isCongested] = [null, false, false];
-    if (code === status.UNIMPLEMENTED) this.#onUnknown();
-    for (const [number, { sent }] of this.#calls) {
-      if (sent || !wasOpen || this.#closed) this.#settle(number, { code, details, neverLeft: !sent });
+    const isUnknown = code === status.UNIMPLEMENTED;
+    if (isUnknown) this.#onUnknown();
+    // Whoever hears of a failure may call again: that call is none of these.
+    const before = Array.from(this.#calls);
+    for (const [number, { sent }] of before) {
+      if (!sent && wasOpen && !this.#closed) continue;
+      // What the stream ended with says nothing of a call that it carried.
+      const ofCall = isUnknown && !sent && !this.#closed ? code : status.UNAVAILABLE;
+      this.#settle(number, { code: ofCall, details, neverLeft: !sent });
     }
     if (this.#calls.size > 0) this.#stream ??= this.#converse();
   }

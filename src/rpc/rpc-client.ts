@@ -9,6 +9,7 @@ import {
 import { isReachable } from "./reachability.ts";
 import { defined } from "../base/assert.ts";
 import { RaftKvError, type ErrorCode } from "../base/errors.ts";
+import type { AnswerBatch, CallBatch } from "./batched-call.ts";
 import { Conversation } from "./conversation.ts";
 import { CONVERSE, MAX_MESSAGE_BYTES, services, type ServiceName } from "./definition.ts";
 import type { Rpc, ServiceRpcs } from "./wire.ts";
@@ -40,6 +41,8 @@ const METADATA = new Metadata();
  */
 const SILENCE_MS = 500;
 const MAX_SILENCE_MS = 600_000;
+/** Who does not know Converse may have been replaced by a newer version after this. */
+const ALONE_MS = 60_000;
 
 /**
  * One connection to one service of one process; it connects when first used and reconnects by itself, also when
@@ -53,8 +56,10 @@ export class RpcClient<S extends ServiceName> {
   #heardAtMs = performance.now();
   /** How long to wait from then on. */
   #silenceMs = SILENCE_MS;
-  /** null: every call travels by itself. */
+  /** null: every call travels alone. */
   #conversation: Conversation | null = null;
+  /** When to try again whether calls can travel together. */
+  #togetherAgainAtMs = Infinity;
   #looksForTheOther = false;
   #closed = false;
 
@@ -91,11 +96,25 @@ export class RpcClient<S extends ServiceName> {
     timeoutMs: number,
     done: (outcome: ResponseOf<S, M> | RaftKvError) => void,
   ): void {
-    const definition = defined(services[this.#service][method], `no RPC ${this.#service}.${method}`);
-    if (this.#conversation !== null) {
-      this.#converse(this.#conversation, definition, method, request, timeoutMs, done);
-      return;
-    }
+    if (performance.now() >= this.#togetherAgainAtMs) this.#conversation = this.#newConversation();
+    if (this.#conversation === null) this.#sendAlone(method, request, timeoutMs, done);
+    else this.#converse(this.#conversation, method, request, timeoutMs, done);
+  }
+
+  /** Calls under way still end. */
+  close(): void {
+    this.#closed = true;
+    this.#conversation?.close();
+    this.#client.close();
+  }
+
+  #sendAlone<M extends keyof ServiceRpcs[S] & string>(
+    method: M,
+    request: RequestOf<S, M>,
+    timeoutMs: number,
+    done: (outcome: ResponseOf<S, M> | RaftKvError) => void,
+  ): void {
+    const definition = this.#definitionOf(method);
     const client = this.#client;
     client.makeUnaryRequest(
       definition.path,
@@ -112,35 +131,42 @@ export class RpcClient<S extends ServiceName> {
     );
   }
 
-  /** Calls under way still end. */
-  close(): void {
-    this.#closed = true;
-    this.#conversation?.close();
-    this.#client.close();
-  }
-
   #converse<M extends keyof ServiceRpcs[S] & string>(
     conversation: Conversation,
-    { requestSerialize, responseDeserialize }: MethodDefinition<unknown, unknown>,
     method: M,
     request: RequestOf<S, M>,
     timeoutMs: number,
     done: (outcome: ResponseOf<S, M> | RaftKvError) => void,
   ): void {
     const client = this.#client;
+    const { requestSerialize, responseDeserialize } = this.#definitionOf(method);
     const untilMs = performance.now() + timeoutMs;
     conversation.call(method, requestSerialize(request), timeoutMs, (outcome) => {
       if (!("neverLeft" in outcome)) {
         this.#noteEnd(client, status.OK);
-        done(responseDeserialize(outcome) as ResponseOf<S, M>);
-      } else if (this.#conversation === null && outcome.neverLeft) {
-        // The other side is an older version.
-        this.send(method, request, Math.max(1, untilMs - performance.now()), done);
+        done(this.#decode(outcome, responseDeserialize) as ResponseOf<S, M> | RaftKvError);
+      } else if (outcome.neverLeft && outcome.code === status.UNIMPLEMENTED) {
+        this.#sendAlone(method, request, Math.max(1, untilMs - performance.now()), done);
       } else {
         this.#noteEnd(client, outcome.code);
         done(asRaftKvError(outcome, outcome.neverLeft, this.address));
       }
     });
+  }
+
+  #definitionOf(method: string): MethodDefinition<unknown, unknown> {
+    return defined(services[this.#service][method], `no RPC ${this.#service}.${method}`);
+  }
+
+  /** An answer that nobody can read leaves open what was done. */
+  #decode(response: Buffer, deserialize: (bytes: Buffer) => unknown): unknown {
+    try {
+      return deserialize(response);
+    } catch (error) {
+      return new RaftKvError("unknownOutcome", `${this.address}: the answer cannot be read`, {
+        cause: error,
+      });
+    }
   }
 
   /** A call over `client` has ended. */
@@ -155,9 +181,13 @@ export class RpcClient<S extends ServiceName> {
   }
 
   #newConversation(): Conversation {
-    const definition = defined(services[this.#service][CONVERSE], `no RPC ${this.#service}.${CONVERSE}`);
+    this.#togetherAgainAtMs = Infinity;
+    const definition = this.#definitionOf(CONVERSE) as MethodDefinition<CallBatch, AnswerBatch>;
     const conversation: Conversation = new Conversation(this.#client, definition, () => {
-      if (this.#conversation === conversation) this.#conversation = null;
+      // The other side is an older version, until it is replaced by a newer one.
+      if (this.#conversation !== conversation) return;
+      this.#conversation = null;
+      this.#togetherAgainAtMs = performance.now() + ALONE_MS;
     });
     return conversation;
   }
