@@ -1,5 +1,6 @@
 import type { Command } from "../kv/command.ts";
 import type { Batch, LogWrite } from "../raft/batch.ts";
+import type { Entry } from "../raft/entry.ts";
 import type { HardState } from "../raft/hard-state.ts";
 import { servesElection } from "../storage/reserve.ts";
 import type { Later, Store } from "../storage/store.ts";
@@ -81,7 +82,24 @@ function merge(groups: readonly Group[]): {
   writes: readonly LogWrite<Command>[];
 } {
   const hardState = groups.findLast((group) => group.hardState !== null)?.hardState ?? null;
-  return { hardState, writes: compactionsFirst(groups.flatMap((group) => group.writes)) };
+  return { hardState, writes: joined(compactionsFirst(groups.flatMap((group) => group.writes))) };
+}
+
+/** Appends that follow each other are one: what each of them costs the disk is paid once. */
+function joined(writes: readonly LogWrite<Command>[]): readonly LogWrite<Command>[] {
+  const runs: LogWrite<Command>[] = [];
+  let entries: Entry<Command>[] = [];
+  for (const write of writes) {
+    if (write.kind !== "append") {
+      runs.push(write);
+    } else if (runs.at(-1)?.kind === "append") {
+      for (const entry of write.entries) entries.push(entry);
+    } else {
+      entries = [...write.entries];
+      runs.push({ kind: "append", entries });
+    }
+  }
+  return runs;
 }
 
 /** A compaction makes room for the appends before it; it needs none of their entries that its snapshot ends before. */

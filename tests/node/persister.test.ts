@@ -100,3 +100,21 @@ test("P6: a no-op becomes durable though what came right behind it finds no room
   await persister.idle();
   expect({ calls, told, failures }).toEqual({ calls: [1, 1, 1], told: [1, 2], failures: [full] });
 });
+
+test("P1: appends that wait for the disk together go to it as one write, around what must stay in its place", async () => {
+  const calls: (readonly LogWrite<Command>[])[] = [];
+  const store = {
+    persist: async ({ writes }: Persist<Command>) => void calls.push(writes),
+  } as unknown as Store;
+  const { persister, told } = persistingTo(store);
+  const [first, second, third, fourth] = [puts(1, 2, 1), puts(3, 1, 1), puts(4, 3, 1), puts(6, 1, 2)];
+  persister.add({ sequence: 1, hardState: null, writes: [append(...first)] });
+  persister.add({ sequence: 2, hardState: null, writes: [append(...second), append(...third)] });
+  persister.add({ sequence: 3, hardState: null, writes: [{ kind: "truncate", from: 6 }, append(...fourth)] });
+  await persister.idle();
+  expect(told).toEqual([1, 3]);
+  expect(calls).toEqual([
+    [append(...first)],
+    [append(...second, ...third), { kind: "truncate", from: 6 }, append(...fourth)],
+  ]);
+});
