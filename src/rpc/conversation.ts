@@ -28,12 +28,13 @@ type Stream = ClientDuplexStream<CallBatch, AnswerBatch>;
 const METADATA = new Metadata();
 
 /**
- * The client's end of Converse (batched-call.ts) over one connection: calls that are made in one turn of the event
- * loop leave together. The stream is opened by the first call, and anew by the first after it has ended.
+ * The client's end of Converse (batched-call.ts) over one connection: calls that are made together leave
+ * together. The stream is opened by the first call, and anew by the first after it has ended.
  */
 export class Conversation {
   readonly #client: Client;
   readonly #definition: MethodDefinition<CallBatch, AnswerBatch>;
+  readonly #gather: (flush: () => void) => void;
   readonly #onUnknown: () => void;
   #stream: Stream | null = null;
   /** Its headers are there. */
@@ -48,10 +49,19 @@ export class Conversation {
   #flushIsDue = false;
   #closed = false;
 
-  /** `onUnknown`: the other side does not know the RPC; calls fail with UNIMPLEMENTED, and have not left. */
-  constructor(client: Client, definition: MethodDefinition<CallBatch, AnswerBatch>, onUnknown: () => void) {
+  /**
+   * `gather` calls what it gets, later, when the calls that are to leave together have been made.
+   * `onUnknown`: the other side does not know the RPC; calls fail with UNIMPLEMENTED, and have not left.
+   */
+  constructor(
+    client: Client,
+    definition: MethodDefinition<CallBatch, AnswerBatch>,
+    gather: (flush: () => void) => void,
+    onUnknown: () => void,
+  ) {
     this.#client = client;
     this.#definition = definition;
+    this.#gather = gather;
     this.#onUnknown = onUnknown;
   }
 
@@ -99,7 +109,7 @@ export class Conversation {
   #flushLater(): void {
     if (this.#flushIsDue || !this.#isOpen || this.#isCongested || this.#waiting.size === 0) return;
     this.#flushIsDue = true;
-    setImmediate(() => {
+    this.#gather(() => {
       this.#flushIsDue = false;
       this.#flush();
     });

@@ -23,9 +23,10 @@ const CHUNK_TIMEOUT_MS = 5000;
 /** With the last chunk the receiver reads, checks and installs the whole snapshot before it answers. */
 const LAST_CHUNK_TIMEOUT_MS = 60_000;
 
+/** Connections of their own, so that no heartbeat, vote or reader waits behind entries, or those behind a chunk. */
 interface Peer {
-  readonly messages: RpcClient<"KeyValueStore">;
-  /** A connection of its own, so that no heartbeat waits behind a chunk. */
+  readonly urgent: RpcClient<"KeyValueStore">;
+  readonly entries: RpcClient<"KeyValueStore">;
   readonly chunks: RpcClient<"KeyValueStore">;
 }
 
@@ -50,7 +51,7 @@ export class PeerTransport implements Transport {
   setPeers(peers: Configuration): void {
     const addresses = new Map(peers.map((member) => [member.id, this.#addressOf(member)]));
     for (const [id, peer] of this.#peers) {
-      if (peer.messages.address !== addresses.get(id)) this.#disconnect(id, peer);
+      if (peer.urgent.address !== addresses.get(id)) this.#disconnect(id, peer);
     }
     for (const [id, address] of addresses) {
       if (!this.#peers.has(id)) this.#peers.set(id, connect(address));
@@ -66,14 +67,15 @@ export class PeerTransport implements Transport {
     switch (request.kind) {
       case "requestVote": {
         const args = requestVoteToWire(request, this.#clusterId);
-        peer.messages.send("RequestVote", args, this.#electionTimeoutMs, (outcome) =>
+        peer.urgent.send("RequestVote", args, this.#electionTimeoutMs, (outcome) =>
           settle(readable(requestVoteReplyFromWire, outcome)),
         );
         return;
       }
       case "appendEntries": {
         const args = appendEntriesToWire(request, this.#clusterId);
-        peer.messages.send("AppendEntries", args, this.#atLeast(APPEND_ENTRIES_TIMEOUT_MS), (outcome) =>
+        const connection = request.entries.length === 0 ? peer.urgent : peer.entries;
+        connection.send("AppendEntries", args, this.#atLeast(APPEND_ENTRIES_TIMEOUT_MS), (outcome) =>
           settle(readable(appendEntriesReplyFromWire, outcome)),
         );
         return;
@@ -87,14 +89,14 @@ export class PeerTransport implements Transport {
       }
       case "timeoutNow": {
         const args = timeoutNowToWire(request, this.#clusterId);
-        peer.messages.send("TimeoutNow", args, this.#electionTimeoutMs, (outcome) =>
+        peer.urgent.send("TimeoutNow", args, this.#electionTimeoutMs, (outcome) =>
           settle(readable(timeoutNowReplyFromWire, outcome)),
         );
         return;
       }
       case "readIndex": {
         const args = { clusterId: this.#clusterId };
-        peer.messages.send("ReadIndex", args, this.#atLeast(READ_INDEX_TIMEOUT_MS), (outcome) =>
+        peer.urgent.send("ReadIndex", args, this.#atLeast(READ_INDEX_TIMEOUT_MS), (outcome) =>
           settle(readable(readIndexReplyFromWire, outcome)),
         );
         return;
@@ -113,16 +115,16 @@ export class PeerTransport implements Transport {
   }
 
   /** Calls under way still end, each by its deadline. */
-  #disconnect(id: ServerId, { messages, chunks }: Peer): void {
+  #disconnect(id: ServerId, { urgent, entries, chunks }: Peer): void {
     this.#peers.delete(id);
-    messages.close();
-    chunks.close();
+    for (const connection of [urgent, entries, chunks]) connection.close();
   }
 }
 
 function connect(address: string): Peer {
   return {
-    messages: new RpcClient("KeyValueStore", address, "many"),
+    urgent: new RpcClient("KeyValueStore", address, "bursts"),
+    entries: new RpcClient("KeyValueStore", address, "bursts"),
     chunks: new RpcClient("KeyValueStore", address),
   };
 }

@@ -51,6 +51,8 @@ const ALONE_MS = 60_000;
 export class RpcClient<S extends ServiceName> {
   readonly address: string;
   readonly #service: S;
+  /** Calls the function when the calls have been made that are to travel together. */
+  readonly #gather: (flush: () => void) => void;
   #client: Client;
   /** Of `#client`: when an answer last came, or when it was made. On the monotonic clock. */
   #heardAtMs = performance.now();
@@ -63,12 +65,16 @@ export class RpcClient<S extends ServiceName> {
   #looksForTheOther = false;
   #closed = false;
 
-  /** `address` is "host:port". `many`: calls travel together, for who makes many. */
-  constructor(service: S, address: string, many: "many" | "few" = "few") {
+  /**
+   * `address` is "host:port". `calls`: "few" travel alone; of "many", those of one turn of the event loop travel
+   * together; of "bursts", those that are made in one go, which need not wait for others.
+   */
+  constructor(service: S, address: string, calls: "few" | "many" | "bursts" = "few") {
     this.address = address;
     this.#service = service;
     this.#client = connect(address);
-    if (many === "many") this.#conversation = this.#newConversation();
+    this.#gather = calls === "bursts" ? queueMicrotask : setImmediate;
+    if (calls !== "few") this.#conversation = this.#newConversation();
   }
 
   /**
@@ -183,7 +189,7 @@ export class RpcClient<S extends ServiceName> {
   #newConversation(): Conversation {
     this.#togetherAgainAtMs = Infinity;
     const definition = this.#definitionOf(CONVERSE) as MethodDefinition<CallBatch, AnswerBatch>;
-    const conversation: Conversation = new Conversation(this.#client, definition, () => {
+    const conversation: Conversation = new Conversation(this.#client, definition, this.#gather, () => {
       // The other side is an older version, until it is replaced by a newer one.
       if (this.#conversation !== conversation) return;
       this.#conversation = null;

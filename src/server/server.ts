@@ -53,11 +53,12 @@ export interface RunningServer {
   stop(): Promise<void>;
 }
 
-/** One AppendEntries: enough to fill a fast disk's fsync, little enough to pass within a heartbeat. */
-const MAX_BATCH_ENTRIES = 4096;
-const MAX_BATCH_BYTES = 1024 * 1024;
+/** One AppendEntries: enough to fill a fast disk's fsync, little enough to be read and stored within a heartbeat. */
+const MAX_BATCH_ENTRIES = 1024;
+const MAX_BATCH_BYTES = 128 * 1024;
 const MAX_INFLIGHT = 8;
-const MAX_COMMITTED_PER_BATCH = 2048;
+/** Each may have a client to be answered, which costs some 50 microseconds. */
+const MAX_COMMITTED_PER_BATCH = 256;
 const MAX_PENDING_RPCS = 1024;
 const MAX_PENDING_READS = 8192;
 
