@@ -137,7 +137,7 @@ function takeConfig(settings: Settings): Config {
     limits: {
       maxKeyBytes: settings.optional("Limits", "max_key_bytes", 4096, integer(1, 65_536)),
       maxValueBytes: settings.optional("Limits", "max_value_bytes", 1_048_576, integer(1, 4_194_304)),
-      maxPendingProposals: settings.optional("Limits", "max_pending_proposals", 8192, integer(1, 1_000_000)),
+      maxPendingProposals: settings.optional("Limits", "max_pending_proposals", 4096, integer(1, 1_000_000)),
       maxPendingBytes: settings.optional(
         "Limits",
         "max_pending_bytes",

@@ -14,7 +14,7 @@ const DEFAULTS: Config = {
   limits: {
     maxKeyBytes: 4096,
     maxValueBytes: 1_048_576,
-    maxPendingProposals: 8192,
+    maxPendingProposals: 4096,
     maxPendingBytes: 67_108_864,
   },
   snapshot: { entries: 100_000, bytes: 16_777_216, keepEntries: 4096, transferBytesPerSecond: 67_108_864 },
