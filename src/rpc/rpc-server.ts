@@ -12,6 +12,7 @@ import { describeError, RaftKvError } from "../base/errors.ts";
 import type { AnswerBatch, CallBatch } from "./batched-call.ts";
 import { CallDesk, type DeskMethod } from "./call-desk.ts";
 import { CONVERSE, MAX_MESSAGE_BYTES, services, type ServiceName } from "./definition.ts";
+import { Listener } from "./listener.ts";
 import type { Rpc, ServiceRpcs } from "./wire.ts";
 
 /** What a handler may know of its call beside the request. */
@@ -45,6 +46,9 @@ export class RpcServer {
     "grpc.max_send_message_length": MAX_MESSAGE_BYTES,
     "grpc.max_concurrent_streams": MAX_CONCURRENT_CALLS,
   });
+  /** The library takes connections instead of ports. */
+  readonly #connections = this.#server.createConnectionInjector(ServerCredentials.createInsecure());
+  readonly #listener = new Listener((connection) => this.#connections.injectConnection(connection));
   readonly #desks = new Set<CallDesk>();
 
   add<S extends ServiceName>(name: S, handlers: Handlers<S>): void {
@@ -63,6 +67,7 @@ export class RpcServer {
       ]),
     );
     const converse = (stream: ServerDuplexStream<CallBatch, AnswerBatch>): void => {
+      this.#listener.markAsOurs(stream.getPeer());
       this.#desks.add(new CallDesk(stream, methods, (desk) => this.#desks.delete(desk)));
     };
     this.#server.addService(definition, { ...implementation, [CONVERSE]: converse });
@@ -72,41 +77,17 @@ export class RpcServer {
    * Serves on `port` at every one of `hosts`, the first of which must work; the others are left out where
    * the machine does not have them. Rejects with RaftKvError "io" when the port is taken.
    */
-  async listen(hosts: readonly string[], port: number): Promise<void> {
-    for (const [position, host] of hosts.entries()) {
-      try {
-        await this.#bind(host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`);
-      } catch (error) {
-        const taken = /EADDRINUSE/.test(String(error));
-        if (position > 0 && !taken) continue;
-        const why = taken ? "is in use by another process" : `cannot be opened: ${describeError(error)}`;
-        throw new RaftKvError("io", `port ${port} on ${host} ${why}`, { cause: error });
-      }
-    }
-  }
-
-  #bind(address: string): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.#server.bindAsync(address, ServerCredentials.createInsecure(), (error) => {
-        if (error) reject(error);
-        else resolve();
-      });
-    });
+  listen(hosts: readonly string[], port: number): Promise<void> {
+    return this.#listener.listen(hosts, port);
   }
 
   /** Takes no new calls, gives the open ones a moment, then ends them. */
-  close(): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(() => {
-        this.#server.forceShutdown();
-        resolve();
-      }, CLOSE_GRACE_MS);
-      for (const desk of this.#desks) desk.close();
-      this.#server.tryShutdown(() => {
-        clearTimeout(timer);
-        resolve();
-      });
-    });
+  async close(): Promise<void> {
+    this.#listener.close();
+    for (const desk of this.#desks) desk.close();
+    this.#connections.drain(CLOSE_GRACE_MS);
+    await this.#listener.ended(CLOSE_GRACE_MS);
+    this.#server.forceShutdown();
   }
 }
 
