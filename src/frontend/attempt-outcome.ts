@@ -57,6 +57,9 @@ function transportOutcome(error: RaftKvError): AttemptOutcome {
       return CERTAINLY_NOT_DONE;
     case "invalidArgument":
       return { kind: "answered", reply: failure("INVALID_ARGUMENT", error.message) };
+    // The server is of a version that does not know the call.
+    case "failedPrecondition":
+      return { kind: "answered", reply: failure("FAILED_PRECONDITION", error.message) };
     default:
       return MAYBE_DONE;
   }

@@ -29,6 +29,7 @@ export function frontEndService(options: FrontEndServiceOptions): Handlers<"Fron
       administer(async () => ({ value: encodeText((await keeper.replaceServer(arg)) ?? "") })),
     Get: (request, { remainingMs }) => router.get(request, remainingMs),
     Put: (request, { remainingMs }) => router.put(request, remainingMs),
+    PutMany: (request, { remainingMs }) => router.putMany(request, remainingMs),
     Status: () => clusterStatus(options),
     AddMember: (args, { remainingMs }) => membership.add(args, remainingMs),
     PromoteMember: ({ arg }, { remainingMs }) => membership.promote(arg, remainingMs),

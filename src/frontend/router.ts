@@ -2,7 +2,7 @@
  * Carries clients' reads and writes to where they can be served, within the caller's deadline: to the leader
  * (leader-call.ts), or, for reads that may be out of date, to any server (local-reads.ts).
  *
- * Every attempt at one Put carries the same name, (routerId, routerCall), by which the state machine
+ * Every attempt at one Put or PutMany carries the same name, (routerId, routerCall), by which the state machine
  * applies it once however often it is sent (C1). An attempt without an answer leaves the write in doubt;
  * if no later attempt is served, that is what the caller is told (C2).
  */
@@ -10,7 +10,8 @@ import { randomBytes } from "node:crypto";
 import { RaftKvError } from "../base/errors.ts";
 import { CallNumbers } from "../kv/call-numbers.ts";
 import { parseKey, parsePut, parseRequestId, type TextLimits } from "../rpc/arguments.ts";
-import type { GetKey, KeyValue } from "../rpc/wire.ts";
+import { checkPutMany } from "../rpc/put-many-arguments.ts";
+import type { GenericResponse, GetKey, KeyValue, PutManyArgs } from "../rpc/wire.ts";
 import { CERTAINLY_NOT_DONE, getOutcome, MAYBE_DONE, putOutcome } from "./attempt-outcome.ts";
 import { budgetFromNow, type CallBudget } from "./call-budget.ts";
 import type { ClusterLink } from "./cluster-link.ts";
@@ -18,6 +19,7 @@ import type { CurrentCluster } from "./current-cluster.ts";
 import { callLeader, unservedReply, type Call, type CallResult } from "./leader-call.ts";
 import { LocalReads } from "./local-reads.ts";
 import { failure, failureOf, type Reply } from "./reply.ts";
+import type { ServerClient } from "./server-clients.ts";
 
 export interface RouterLimits extends TextLimits {
   /** Bytes of keys and values in flight. */
@@ -40,6 +42,13 @@ interface Admitted {
   readonly bytes: number;
   readonly run: (link: ClusterLink, budget: CallBudget) => Promise<CallResult>;
 }
+
+type SendWrite = (
+  client: ServerClient,
+  name: Pick<KeyValue, "routerId" | "routerCall" | "routerPending" | "routerRetried">,
+  timeoutMs: number,
+  done: (result: GenericResponse | RaftKvError) => void,
+) => void;
 
 export class Router {
   readonly #options: RouterOptions;
@@ -64,32 +73,26 @@ export class Router {
       if (error instanceof RaftKvError) return failureOf(error);
       throw error;
     }
-    const { number, pending } = this.#numbers.next();
-    const request = {
-      key,
-      value,
-      clientId,
-      requestId,
-      routerId: this.#routerId,
-      routerCall: number,
-      routerPending: pending,
-    };
-    const call: Call = {
-      send: (client, timeoutMs, doubtful, done) =>
-        client.send("Put", { ...request, routerRetried: doubtful }, timeoutMs, (result) =>
-          done(putOutcome(result)),
-        ),
-      abandoned: MAYBE_DONE,
-      repeatable: true,
-    };
+    const request = { key, value, clientId, requestId };
+    return this.#write(key.length + value.length, callerMs, (client, name, timeoutMs, done) =>
+      client.send("Put", { ...request, ...name }, timeoutMs, done),
+    );
+  }
+
+  /** As `put`. Whether keys and values are text the leader finds out, who has to read them anyway. */
+  async putMany(message: PutManyArgs, callerMs: number | null): Promise<Reply> {
+    const { writes, clientId, requestId } = message;
+    let bytes: number;
     try {
-      return await this.#admit(callerMs, {
-        bytes: key.length + value.length,
-        run: (link, budget) => callLeader(link, call, budget),
-      });
-    } finally {
-      this.#numbers.finished(number);
+      bytes = checkPutMany(message, this.#options.limits);
+    } catch (error) {
+      if (error instanceof RaftKvError) return failureOf(error);
+      throw error;
     }
+    const request = { writes, clientId, requestId };
+    return this.#write(bytes, callerMs, (client, name, timeoutMs, done) =>
+      client.send("PutMany", { ...request, ...name }, timeoutMs, done),
+    );
   }
 
   /** As `put`. The value is "" and `found` false when there is no such key. */
@@ -107,6 +110,23 @@ export class Router {
         ? (link: ClusterLink, budget: CallBudget) => this.#localReads.read(link, key, budget)
         : (link: ClusterLink, budget: CallBudget) => callLeader(link, linearizableRead(key), budget);
     return this.#admit(callerMs, { bytes: key.length, run });
+  }
+
+  /** `bytes` of keys and values, `send` under a name that is the same however often it is sent. */
+  async #write(bytes: number, callerMs: number | null, send: SendWrite): Promise<Reply> {
+    const { number, pending } = this.#numbers.next();
+    const name = { routerId: this.#routerId, routerCall: number, routerPending: pending };
+    const call: Call = {
+      send: (client, timeoutMs, doubtful, done) =>
+        send(client, { ...name, routerRetried: doubtful }, timeoutMs, (result) => done(putOutcome(result))),
+      abandoned: MAYBE_DONE,
+      repeatable: true,
+    };
+    try {
+      return await this.#admit(callerMs, { bytes, run: (link, budget) => callLeader(link, call, budget) });
+    } finally {
+      this.#numbers.finished(number);
+    }
   }
 
   async #admit(callerMs: number | null, { bytes, run }: Admitted): Promise<Reply> {

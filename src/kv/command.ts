@@ -4,13 +4,28 @@ import { unreachable } from "../base/assert.ts";
  * Everything that can change the store. A command stands in the log for ever: a member of this union
  * may be added, never changed.
  */
-export type Command = PutCommand;
+export type Command = PutCommand | PutManyCommand;
 
 /** Sets a key. */
-export interface PutCommand {
+export interface PutCommand extends Write, Names {
   readonly kind: "put";
+}
+
+/** Sets many keys, all or none. It is one request and one call. */
+export interface PutManyCommand extends Names {
+  readonly kind: "putMany";
+  /** At least one. They take effect in this order, so that a later one to the same key wins. */
+  readonly writes: readonly Write[];
+}
+
+/** A key and the value that it is to have. */
+export interface Write {
   readonly key: string;
   readonly value: string;
+}
+
+/** What a command is called, so that it is applied once however often it comes. */
+export interface Names {
   /** The client's name for its request; null when it gave none, and then nothing is deduplicated by it. */
   readonly request: RequestId | null;
   /** The frontend's name for the call; null when the write came from a client directly. */
@@ -42,8 +57,26 @@ export interface RoutedCall {
 export function commandByteLength(command: Command): number {
   switch (command.kind) {
     case "put":
-      return command.key.length + command.value.length + 32;
+      return writeByteLength(command);
+    case "putMany":
+      return command.writes.reduce((sum, write) => sum + writeByteLength(write), 0);
     default:
-      return unreachable(command.kind);
+      return unreachable(command);
   }
+}
+
+/** The keys that a command sets, with their values, in the order in which they take effect. */
+export function writesOf(command: Command): readonly Write[] {
+  switch (command.kind) {
+    case "put":
+      return [command];
+    case "putMany":
+      return command.writes;
+    default:
+      return unreachable(command);
+  }
+}
+
+function writeByteLength({ key, value }: Write): number {
+  return key.length + value.length + 32;
 }

@@ -1,15 +1,16 @@
 /**
  * The retry rule: which writes are a write of their own, and which repeat one that has taken effect.
  *
- * A write can carry two names, and repeats another if either says so.
+ * A write, of one key or of many, can carry two names, and repeats another if either says so.
  *
  *   routed call   A frontend's name for one call of a client, however often it sends that call. It is
  *                 never reused, so the name alone decides, by the rules of sessions.ts. It is remembered
  *                 even when the request below says "repeat": the frontend may send this call once more
  *                 after the pair has moved on.
  *   request       A client's (clientId, requestId). Clients reuse one pair for different writes, so it
- *                 names the *last* write under the pair, told by a fingerprint of key and value: the same
- *                 again is a repeat, and anything else is a new write that takes its place.
+ *                 names the *last* write under the pair, told by a fingerprint of key and value, or of
+ *                 all of them: the same again is a repeat, and anything else is a new write that takes its
+ *                 place.
  *
  *   log                        | why                                             |
  *   [1/1 A, routed 7/1]        | new pair                                        | applied
@@ -25,7 +26,8 @@
  * which a write took effect. The capacity is part of what the log means: servers that differ in it would part.
  */
 import { hash } from "node:crypto";
-import type { PutCommand } from "./command.ts";
+import { unreachable } from "../base/assert.ts";
+import type { Command } from "./command.ts";
 import { FifoMap } from "./fifo-map.ts";
 import { SESSION_CAPACITY, Sessions, type FrozenSessions } from "./sessions.ts";
 
@@ -34,7 +36,7 @@ export const RETRY_WINDOW_CAPACITY = 65_536;
 
 /** The last write that took effect under a request's pair. */
 export interface RememberedRequest {
-  /** Of its key and value. */
+  /** Of its keys and values. */
   readonly fingerprint: string;
   /** Where in the log it stands. */
   readonly index: number;
@@ -56,7 +58,7 @@ export class RetryWindow {
   }
 
   /** What becomes of the write at `index`, as in PutResult. Remembers its names; call it once per index. */
-  admit(index: number, write: PutCommand): "applied" | "repeated" | "expired" {
+  admit(index: number, write: Command): "applied" | "repeated" | "expired" {
     const { request, routed } = write;
     if (routed !== null) {
       const admission = this.sessions.admit(index, routed);
@@ -64,7 +66,7 @@ export class RetryWindow {
     }
     if (request !== null) {
       const name = `${request.clientId}/${request.requestId}`;
-      const fingerprint = fingerprintOf(write.key, write.value);
+      const fingerprint = fingerprintOf(write);
       if (this.#requests.get(name)?.fingerprint === fingerprint) return "repeated";
       this.#requests.set(name, { fingerprint, index });
     }
@@ -108,9 +110,21 @@ export interface FrozenRetries extends FrozenSessions {
 }
 
 /**
- * Equal for equal (key, value) and, as far as SHA-256 goes, only for those, whatever a hostile client
- * sends: JSON marks where the key ends, and escapes lone surrogates, which UTF-8 would make one character.
+ * Equal for equal writes and, as far as SHA-256 goes, only for those, whatever a hostile client sends: JSON marks
+ * where a key or a value ends, and escapes lone surrogates, which UTF-8 would make one character.
  */
-function fingerprintOf(key: string, value: string): string {
-  return hash("sha256", JSON.stringify([key, value]), "base64url");
+function fingerprintOf(write: Command): string {
+  return hash("sha256", JSON.stringify(contentOf(write)), "base64url");
+}
+
+/** A put of one key is another write than a batch of one, and its fingerprint is that of older versions. */
+function contentOf(write: Command): unknown {
+  switch (write.kind) {
+    case "put":
+      return [write.key, write.value];
+    case "putMany":
+      return write.writes.map(({ key, value }) => [key, value]);
+    default:
+      return unreachable(write);
+  }
 }

@@ -1,12 +1,12 @@
 import { assert, unreachable } from "../base/assert.ts";
-import type { Command, PutCommand } from "./command.ts";
+import type { Command, Write } from "./command.ts";
 import { FreezableMap } from "./freezable-map.ts";
 import { encodeSections, type KvState } from "./kv-state.ts";
 import { RETRY_WINDOW_CAPACITY, RetryWindow } from "./retry-window.ts";
 import { SESSION_CAPACITY } from "./sessions.ts";
 import { RunningDigest } from "./running-digest.ts";
 
-/** What became of a put. To the client the first two are success. */
+/** What became of a command. To the client the first two are success. */
 export type PutResult =
   /** It took effect. */
   | { readonly kind: "applied" }
@@ -72,11 +72,18 @@ export class KvStateMachine {
   /** Applies the entry at `index`, which must follow `appliedIndex`. */
   apply(index: number, command: Command): PutResult {
     this.#advance(index);
+    const admission = this.#retries.admit(index, command);
+    if (admission === "repeated") return REPEATED;
+    if (admission === "expired") return EXPIRED;
     switch (command.kind) {
       case "put":
-        return this.#put(index, command);
+        this.#set(command);
+        return APPLIED;
+      case "putMany":
+        for (const write of command.writes) this.#set(write);
+        return APPLIED;
       default:
-        return unreachable(command.kind);
+        return unreachable(command);
     }
   }
 
@@ -142,15 +149,10 @@ export class KvStateMachine {
     return [this.#appliedIndex, ...parts.map((part) => part.toString(16).padStart(16, "0"))].join("-");
   }
 
-  #put(index: number, command: PutCommand): PutResult {
-    const admission = this.#retries.admit(index, command);
-    if (admission === "repeated") return REPEATED;
-    if (admission === "expired") return EXPIRED;
-    const { key, value } = command;
+  #set({ key, value }: Write): void {
     const former = this.#data.set(key, value);
     if (former !== undefined) this.#dataDigest.toggle(key, former);
     this.#dataDigest.toggle(key, value);
-    return APPLIED;
   }
 
   #advance(index: number): void {

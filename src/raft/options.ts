@@ -10,6 +10,7 @@ export interface RaftOptions {
   readonly heartbeatTicks: number;
   /** Bounds of one AppendEntries; a single larger entry still travels, alone. */
   readonly maxBatchEntries: number;
+  /** Also of the committed entries handed out in one batch: one entry may hold thousands of writes. */
   readonly maxBatchBytes: number;
   /** AppendEntries with entries under way to one follower at the same time. */
   readonly maxInflight: number;

@@ -241,8 +241,8 @@ export class Raft<C> {
     const { log, commitIndex, options } = this.#state;
     const count = Math.min(commitIndex - this.#handedOut, options.maxCommittedPerBatch);
     if (count === 0) return [];
-    const entries = log.slice(this.#handedOut + 1, count, Infinity);
-    this.#handedOut += count;
+    const entries = log.slice(this.#handedOut + 1, count, options.maxBatchBytes);
+    this.#handedOut += entries.length;
     return entries;
   }
 

@@ -3,7 +3,13 @@
  * on it. A request with a nonsensical number or entry is refused with RaftKvError "invalidArgument".
  */
 import { unreachable } from "../base/assert.ts";
-import { commandByteLength, type Command, type RoutedCall } from "../kv/command.ts";
+import {
+  commandByteLength,
+  type Command,
+  type Names,
+  type PutCommand,
+  type PutManyCommand,
+} from "../kv/command.ts";
 import type { Entry, Payload } from "../raft/entry.ts";
 import type { AppendEntries, AppendEntriesReply, RequestVote, RequestVoteReply } from "../raft/message.ts";
 import { parseRequestId, parseRoutedCall } from "./arguments.ts";
@@ -17,6 +23,7 @@ import type {
   WireLogEntry,
   WireRequestVoteReply,
 } from "./wire.ts";
+import { decodeWrite, encodeWrite, spanOf } from "./write-codec.ts";
 
 export function requestVoteToWire(request: RequestVote, clusterId: string): RequestVoteArgs {
   const { term, candidateId, lastLogIndex, lastLogTerm, preVote } = request;
@@ -83,23 +90,24 @@ function entryToWire({ term, payload }: Entry<Command>): Partial<WireLogEntry> {
   }
   const { command } = payload;
   switch (command.kind) {
-    case "put": {
-      const { key, value, request, routed } = command;
+    case "put":
       return {
         term,
-        key: encodeText(key),
-        value: encodeText(value),
-        ...request,
-        ...(routed === null ? {} : routedCallToWire(routed)),
+        key: encodeText(command.key),
+        value: encodeText(command.value),
+        ...namesToWire(command),
       };
-    }
+    case "putMany":
+      return { term, kind: "PUT_MANY", writes: command.writes.map(encodeWrite), ...namesToWire(command) };
     default:
-      return unreachable(command.kind);
+      return unreachable(command);
   }
 }
 
-function routedCallToWire({ routerId, routerCall, pending, retried }: RoutedCall): Partial<WireLogEntry> {
-  return { routerId, routerCall, routerPending: pending, routerRetried: retried };
+function namesToWire({ request, routed }: Names): Partial<WireLogEntry> {
+  if (routed === null) return { ...request };
+  const { routerId, routerCall, pending, retried } = routed;
+  return { ...request, routerId, routerCall, routerPending: pending, routerRetried: retried };
 }
 
 function entriesFromWire(entries: readonly WireLogEntry[], prevLogIndex: number): readonly Entry<Command>[] {
@@ -115,17 +123,21 @@ function payloadFromWire(entry: WireLogEntry): Payload<Command> {
       return { kind: "noop" };
     case "CONFIGURATION":
       return { kind: "configuration", configuration: configurationFromWire(entry.members) };
-    case "PUT": {
-      const command = putFromWire(entry);
-      return { kind: "command", command, byteLength: commandByteLength(command) };
-    }
+    case "PUT":
+      return payloadOf(putFromWire(entry));
+    case "PUT_MANY":
+      return payloadOf(putManyFromWire(entry));
     default:
       throw invalid(`entry kind ${String(entry.kind)} is not known to this version`);
   }
 }
 
+function payloadOf(command: Command): Payload<Command> {
+  return { kind: "command", command, byteLength: commandByteLength(command) };
+}
+
 /** Whoever led already checked sizes; here only what could not be stored as it is gets refused. */
-function putFromWire(entry: WireLogEntry): Command {
+function putFromWire(entry: WireLogEntry): PutCommand {
   const key = decodeText(entry.key);
   const value = decodeText(entry.value);
   if (key === null || value === null) throw invalid("an entry's key or value is not text");
@@ -136,4 +148,15 @@ function putFromWire(entry: WireLogEntry): Command {
     request: parseRequestId(entry),
     routed: parseRoutedCall(entry),
   };
+}
+
+/** The same for a batch. */
+function putManyFromWire(entry: WireLogEntry): PutManyCommand {
+  if (entry.writes.length === 0) throw invalid("an entry PUT_MANY has no writes");
+  const writes = entry.writes.map((bytes) => {
+    const write = decodeWrite(bytes, spanOf(bytes));
+    if (write === null) throw invalid("a key or value of an entry is not text");
+    return write;
+  });
+  return { kind: "putMany", writes, request: parseRequestId(entry), routed: parseRoutedCall(entry) };
 }

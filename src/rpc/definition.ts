@@ -24,6 +24,15 @@ const TEXT_FIELDS: readonly (readonly [message: string, field: string])[] = [
   ["LogEntry", "value"],
 ];
 
+/**
+ * Lists of messages that we read as bytes, an element each, which on the wire is the same: a frontend passes the
+ * writes of a batch on unopened, and who opens them needs no object for each field. See write-codec.ts.
+ */
+const UNOPENED_FIELDS: readonly (readonly [message: string, field: string])[] = [
+  ["PutManyArgs", "writes"],
+  ["LogEntry", "writes"],
+];
+
 /** The services of package `raft`, as our servers and clients speak them. */
 export interface Services {
   readonly FrontEnd: ServiceDefinition;
@@ -45,15 +54,18 @@ export const services: Services = loadServices();
 
 function loadServices(): Services {
   const { root } = protobuf.parse(protoText, { keepCase: true });
-  for (const [message, field] of TEXT_FIELDS) {
-    const found = root.lookupType(`raft.${message}`).fields[field];
-    assert(found?.type === "string", `raft.proto has no string ${message}.${field}`);
-    found.type = "bytes";
-  }
+  for (const [message, field] of TEXT_FIELDS) readAsBytes(root, message, field, "string");
+  for (const [message, field] of UNOPENED_FIELDS) readAsBytes(root, message, field, "Write");
   const loaded = loadPackageDefinition(
     fromJSON(root.toJSON(), { keepCase: true, longs: Number, enums: String, defaults: true, oneofs: true }),
   );
   return { FrontEnd: serviceOf(loaded, "FrontEnd"), KeyValueStore: serviceOf(loaded, "KeyValueStore") };
+}
+
+function readAsBytes(root: protobuf.Root, message: string, field: string, type: string): void {
+  const found = root.lookupType(`raft.${message}`).fields[field];
+  assert(found?.type === type, `raft.proto has no ${type} ${message}.${field}`);
+  found.type = "bytes";
 }
 
 function serviceOf(loaded: ReturnType<typeof loadPackageDefinition>, name: ServiceName): ServiceDefinition {

@@ -80,7 +80,8 @@ export class RpcClient<S extends ServiceName> {
   /**
    * One unary call. Rejects with RaftKvError: "unavailable" when the request certainly never left,
    * "unknownOutcome" when it may have arrived and no answer came within `timeoutMs`, "invalidArgument"
-   * when the other side refused the arguments, "internal" otherwise.
+   * when the other side refused the arguments, "failedPrecondition" when it does not know the call or contradicts
+   * it, "internal" otherwise.
    */
   call<M extends keyof ServiceRpcs[S] & string>(
     method: M,
@@ -226,7 +227,8 @@ function asRaftKvError(
   hasNeverLeft: boolean,
   address: string,
 ): RaftKvError {
-  const message = `${address}: ${failure.details}`;
+  const hint = failure.code === status.UNIMPLEMENTED ? ": is it of an older version?" : "";
+  const message = `${address}: ${failure.details}${hint}`;
   return new RaftKvError(codeOf(failure.code, hasNeverLeft), message, { cause: failure });
 }
 
@@ -241,6 +243,8 @@ function codeOf(code: status, hasNeverLeft: boolean): ErrorCode {
     case status.RESOURCE_EXHAUSTED:
       return "invalidArgument";
     case status.FAILED_PRECONDITION:
+    // The other side is of a version that does not know the call, or another program: nothing was done.
+    case status.UNIMPLEMENTED:
       return "failedPrecondition";
     default:
       return "internal";

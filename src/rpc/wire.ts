@@ -51,6 +51,17 @@ export interface KeyValue {
   readonly leaderId?: number;
 }
 
+/** Each write is the bytes of a message Write, which alias the message they came in: see write-codec.ts. */
+export interface PutManyArgs {
+  readonly writes: readonly Buffer[];
+  readonly clientId: number;
+  readonly requestId: number;
+  readonly routerId: number;
+  readonly routerCall: number;
+  readonly routerPending: number;
+  readonly routerRetried: boolean;
+}
+
 export interface GetKey {
   readonly key: Buffer;
   readonly clientId: number;
@@ -79,12 +90,14 @@ export interface WireLogEntry {
   readonly value: Buffer;
   readonly clientId: number;
   readonly requestId: number;
-  readonly kind: "PUT" | "NOOP" | "CONFIGURATION";
+  readonly kind: "PUT" | "NOOP" | "CONFIGURATION" | "PUT_MANY";
   readonly routerId: number;
   readonly routerCall: number;
   readonly routerPending: number;
   readonly routerRetried: boolean;
   readonly members: readonly WireMember[];
+  /** As in PutManyArgs. */
+  readonly writes: readonly Buffer[];
 }
 
 /** `address` "": where config.ini says; only in the log. */
@@ -266,6 +279,7 @@ export interface FrontEndRpcs {
   readonly StartServer: Rpc<IntegerArg, WireReply>;
   readonly Get: Rpc<GetKey, WireReply>;
   readonly Put: Rpc<KeyValue, WireReply>;
+  readonly PutMany: Rpc<PutManyArgs, WireReply>;
   readonly Status: Rpc<Empty, ClusterStatus>;
   readonly ReplaceServer: Rpc<IntegerArg, WireReply>;
   readonly AddMember: Rpc<AddMemberArgs, WireReply>;
@@ -279,6 +293,7 @@ export interface KeyValueStoreRpcs {
   readonly GetState: Rpc<Empty, State>;
   readonly Get: Rpc<StringArg, KeyValue>;
   readonly Put: Rpc<KeyValue, GenericResponse>;
+  readonly PutMany: Rpc<PutManyArgs, GenericResponse>;
   readonly AppendEntries: Rpc<AppendEntriesArgs, WireAppendEntriesReply>;
   readonly RequestVote: Rpc<RequestVoteArgs, WireRequestVoteReply>;
   readonly InstallSnapshot: Rpc<InstallSnapshotArgs, WireInstallSnapshotReply>;

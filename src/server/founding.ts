@@ -187,6 +187,7 @@ function waitingHandlers(id: number, gathering: Gathering): Handlers<"KeyValueSt
     GetState: refuse,
     Get: refuse,
     Put: refuse,
+    PutMany: refuse,
     AppendEntries: refuse,
     RequestVote: refuse,
     InstallSnapshot: refuse,

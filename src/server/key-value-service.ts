@@ -2,12 +2,14 @@
 import { unreachable } from "../base/assert.ts";
 import { RaftKvError } from "../base/errors.ts";
 import type { Limits } from "../config/config.ts";
+import type { Command } from "../kv/command.ts";
 import type { Clock } from "../node/clock.ts";
 import type { Node } from "../node/node.ts";
 import type { PutOutcome } from "../node/waiting-clients.ts";
 import { parseKey, parsePut } from "../rpc/arguments.ts";
 import { appendEntriesFromWire, appendEntriesReplyToWire, requestVoteFromWire } from "../rpc/codec.ts";
 import { timeoutNowFromWire, timeoutNowReplyToWire } from "../rpc/configuration-codec.ts";
+import { parsePutMany } from "../rpc/put-many-arguments.ts";
 import type { CallContext, Handlers } from "../rpc/rpc-server.ts";
 import { encodeText } from "../rpc/text.ts";
 import type { GenericResponse, KeyValue, ServerStatus, StringArg } from "../rpc/wire.ts";
@@ -52,7 +54,9 @@ export function keyValueService(context: ServiceContext): Handlers<"KeyValueStor
 
     Get: async (request) => get(node, limits, request),
 
-    Put: async (request, { remainingMs }) => put(context, request, remainingMs),
+    Put: async (request, { remainingMs }) => put(node, () => parsePut(request, limits), remainingMs),
+
+    PutMany: async (request, { remainingMs }) => put(node, () => parsePutMany(request, limits), remainingMs),
 
     AppendEntries: async (args) => {
       checkCluster(identity, args.clusterId);
@@ -128,13 +132,14 @@ function found(key: Buffer, value: string | undefined): Partial<KeyValue> {
   return { key, value: encodeText(value ?? ""), found: value !== undefined };
 }
 
+/** `parse` throws RaftKvError "invalidArgument" for a request that can never be served. */
 async function put(
-  { node, limits }: ServiceContext,
-  request: KeyValue,
+  node: Node,
+  parse: () => Command,
   remainingMs: CallContext["remainingMs"],
 ): Promise<Partial<GenericResponse>> {
   try {
-    const command = parsePut(request, limits);
+    const command = parse();
     if (remainingMs !== null && remainingMs <= 0) {
       return { error: "the deadline had passed before the request was read", code: "UNAVAILABLE" };
     }

@@ -1,4 +1,4 @@
-import type { PutCommand, RoutedCall } from "../kv/command.ts";
+import { writesOf, type Command, type RoutedCall } from "../kv/command.ts";
 import type { PutResult } from "../kv/state-machine.ts";
 import type { LogIndex } from "../raft/entry.ts";
 import type { MachineSizes } from "./reference-machine.ts";
@@ -45,7 +45,8 @@ export class ExpectedResults {
   }
 
   /** What may become of the write at `index`, of which `result` became; each once, in the order of the log. */
-  admit(index: LogIndex, { key, value, request, routed }: PutCommand, result: Result): readonly Result[] {
+  admit(index: LogIndex, command: Command, result: Result): readonly Result[] {
+    const { kind, request, routed } = command;
     if (routed !== null) {
       const { refusals, mayBeNew } = this.#possibilities(routed);
       if (!mayBeNew || refusals.includes(result)) return refusals;
@@ -53,7 +54,7 @@ export class ExpectedResults {
     if (routed !== null) this.#remember(index, routed);
     if (request === null) return ["applied"];
     const pair = `${request.clientId}/${request.requestId}`;
-    const write = JSON.stringify([key, value]);
+    const write = JSON.stringify([kind, ...writesOf(command).map(({ key, value }) => [key, value])]);
     if (this.#lastUnder.get(pair) === write) return ["repeated"];
     this.#lastUnder.set(pair, write);
     return ["applied"];

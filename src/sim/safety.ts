@@ -3,7 +3,7 @@
  * event. This sees all servers at once, which none of them can. It keeps its own idea of what was
  * committed, durable, voted and applied, and compares; it asks nobody whether it is right.
  */
-import type { Command, PutCommand } from "../kv/command.ts";
+import { writesOf, type Command } from "../kv/command.ts";
 import type { PutResult } from "../kv/state-machine.ts";
 import type { PeerReply, PeerRequest } from "../node/peer-message.ts";
 import type { Persist } from "../raft/batch.ts";
@@ -377,14 +377,17 @@ export class Safety {
   #checkOnce(index: LogIndex, command: Command, result: PutResult["kind"]): void {
     const allowed = this.#expected.admit(index, command, result);
     require("Each request once", allowed.includes(result), () => {
-      return `entry ${index} (${command.key} = ${command.value}, ${namesOf(command).join(", ")}) was ${result}, not ${allowed.join(" or ")}`;
+      const words = [...writesOf(command).map(({ key, value }) => `${key} = ${value}`), ...namesOf(command)];
+      return `entry ${index} (${words.join(", ")}) was ${result}, not ${allowed.join(" or ")}`;
     });
     if (result !== "applied") return;
-    const earlier = this.#values.get(command.value);
-    require("Each request once", earlier === undefined, () => {
-      return `entry ${index} writes ${command.key} = ${command.value} again, as entry ${earlier} did`;
-    });
-    this.#values.set(command.value, index);
+    for (const { key, value } of writesOf(command)) {
+      const earlier = this.#values.get(value);
+      require("Each request once", earlier === undefined, () => {
+        return `entry ${index} writes ${key} = ${value} again, as entry ${earlier} did`;
+      });
+      this.#values.set(value, index);
+    }
   }
 
   /** How many frontends' sessions have expired. */
@@ -393,12 +396,14 @@ export class Safety {
   }
 
   /** A server tells a client that its write is done. */
-  acknowledging(command: PutCommand): void {
-    const index = this.#values.get(command.value);
-    require("Acknowledged is committed", index !== undefined, () => {
-      return `a client is told that ${command.key} = ${command.value} is written, and no server has applied it`;
-    });
-    this.#acknowledged = Math.max(this.#acknowledged, index ?? 0);
+  acknowledging(command: Command): void {
+    for (const { key, value } of writesOf(command)) {
+      const index = this.#values.get(value);
+      require("Acknowledged is committed", index !== undefined, () => {
+        return `a client is told that ${key} = ${value} is written, and no server has applied it`;
+      });
+      this.#acknowledged = Math.max(this.#acknowledged, index ?? 0);
+    }
   }
 }
 
@@ -440,7 +445,13 @@ function samePayload(a: Entry<Command>, b: Entry<Command>): boolean {
 
 function sameCommand(a: Command, b: Command): boolean {
   if (a === b) return true;
-  return a.key === b.key && a.value === b.value && namesOf(a).join() === namesOf(b).join();
+  return a.kind === b.kind && isSameContent(a, b) && namesOf(a).join() === namesOf(b).join();
+}
+
+function isSameContent(a: Command, b: Command): boolean {
+  const [writes, others] = [writesOf(a), writesOf(b)];
+  if (writes.length !== others.length) return false;
+  return writes.every(({ key, value }, at) => key === others[at]?.key && value === others[at].value);
 }
 
 /** Everything that a write is called. */

@@ -9,10 +9,13 @@
  *   {"index":2,"term":1,"synced":1,"kind":"put","key":"k","value":"v",
  *    "clientId":1,"requestId":9,"routerId":4,"routerCall":7,"routerPending":5,"routerRetried":true}
  *   {"index":3,"term":1,"kind":"configuration","members":[{"id":0,"address":"","voter":true}]}
+ *   {"index":4,"term":1,"kind":"putMany","writes":["k1","v1","k2","v2"]}
  *
  * `clientId`/`requestId` stand there when the client named its request, `routerId`/`routerCall` when a
  * frontend sent it, and with them `routerPending` unless it is 0 and `routerRetried` if it was: older versions
- * wrote neither. `members` is never empty and ascends by id. `synced` stands on the first record after each sync: every record up to that index
+ * wrote neither. A `putMany` may have the same names. Its `writes` are keys, each with its value after it, and at
+ * least one; older versions knew no such record, and refuse the file, naming it and the place: to them the record
+ * is complete and its content wrong. `members` is never empty and ascends by id. `synced` stands on the first record after each sync: every record up to that index
  * was durable when this one was written, so a later start knows that none of them can be a torn write.
  *
  * and for the footer that seals a full segment, where `nextIndex` is the first entry of the segment after it,
@@ -25,7 +28,7 @@
 import { crc32 } from "node:zlib";
 
 import { assert, unreachable } from "../base/assert.ts";
-import { commandByteLength, type Command, type PutCommand, type RoutedCall } from "../kv/command.ts";
+import { commandByteLength, type Command, type Names, type RoutedCall, type Write } from "../kv/command.ts";
 import type { Configuration } from "../raft/configuration.ts";
 import type { Entry, LogIndex, Payload } from "../raft/entry.ts";
 import { isOrdered, membersShape } from "./member-list.ts";
@@ -34,6 +37,8 @@ import { isOrdered, membersShape } from "./member-list.ts";
 const PREFIX_BYTES = 9;
 const SPACE = 0x20;
 const loggedShape = membersShape.min(1);
+/** Of the entries that this version knows. */
+const KINDS: ReadonlySet<string> = new Set(["noop", "put", "putMany", "configuration"]);
 const FOOTER = /^\{"sealed":true,"nextIndex":([1-9][0-9]*)\}$/;
 
 export interface EntryRecord {
@@ -102,14 +107,35 @@ function payloadFields(payload: Payload<Command>): string {
     case "configuration":
       return configurationFields(payload.configuration);
     case "command":
-      return putFields(payload.command);
+      return commandFields(payload.command);
     default:
       return unreachable(payload);
   }
 }
 
-function putFields({ kind, key, value, request, routed }: PutCommand): string {
-  let fields = `"kind":"${kind}","key":${JSON.stringify(key)},"value":${JSON.stringify(value)}`;
+function commandFields(command: Command): string {
+  switch (command.kind) {
+    case "put": {
+      const { key, value } = command;
+      return `"kind":"put","key":${JSON.stringify(key)},"value":${JSON.stringify(value)}${nameFields(command)}`;
+    }
+    case "putMany":
+      return `"kind":"putMany","writes":${writeList(command.writes)}${nameFields(command)}`;
+    default:
+      return unreachable(command);
+  }
+}
+
+/** One list of texts, which costs much less to write and to read than an object for each write. */
+function writeList(writes: readonly Write[]): string {
+  assert(writes.length > 0, "a batch has writes");
+  const texts: string[] = [];
+  for (const { key, value } of writes) texts.push(key, value);
+  return JSON.stringify(texts);
+}
+
+function nameFields({ request, routed }: Names): string {
+  let fields = "";
   if (request !== null) {
     assert(isInt(request.clientId) && isInt(request.requestId), "a request is named by integers");
     fields += `,"clientId":${request.clientId},"requestId":${request.requestId}`;
@@ -145,6 +171,7 @@ interface Fields {
   readonly routerPending?: unknown;
   readonly routerRetried?: unknown;
   readonly members?: unknown;
+  readonly writes?: unknown;
 }
 
 function parseObject(json: string): Fields | null {
@@ -165,9 +192,18 @@ function parsePayload(fields: Fields, count: number): Payload<Command> | null {
       return count === 2 ? parseConfiguration(fields.members) : null;
     case "put":
       return parsePut(fields, count);
+    case "putMany":
+      return parsePutMany(fields, count);
     default:
       return null;
   }
+}
+
+/** The kind that a line says whose checksum is right and which is no entry to this version; null: none. */
+export function unknownKind(bytes: Buffer, start: number, end: number): string | null {
+  const json = decodeRecord(bytes, start, end);
+  const kind = json === null ? null : parseObject(json)?.kind;
+  return typeof kind === "string" && !KINDS.has(kind) ? kind : null;
 }
 
 function parseConfiguration(members: unknown): Payload<Command> | null {
@@ -176,13 +212,40 @@ function parseConfiguration(members: unknown): Payload<Command> | null {
 }
 
 function parsePut(fields: Fields, count: number): Payload<Command> | null {
-  const { key, value, clientId, requestId } = fields;
+  const { key, value } = fields;
   if (typeof key !== "string" || typeof value !== "string") return null;
+  const names = parseNames(fields, count - 3);
+  return names === null ? null : payloadOf({ kind: "put", key, value, ...names });
+}
+
+function parsePutMany(fields: Fields, count: number): Payload<Command> | null {
+  const writes = parseWrites(fields.writes);
+  const names = parseNames(fields, count - 2);
+  return writes === null || names === null ? null : payloadOf({ kind: "putMany", writes, ...names });
+}
+
+function payloadOf(command: Command): Payload<Command> {
+  return { kind: "command", command, byteLength: commandByteLength(command) };
+}
+
+function parseWrites(texts: unknown): readonly Write[] | null {
+  if (!Array.isArray(texts) || texts.length === 0 || texts.length % 2 !== 0) return null;
+  const writes: Write[] = [];
+  for (let at = 0; at < texts.length; at += 2) {
+    const key: unknown = texts[at];
+    const value: unknown = texts[at + 1];
+    if (typeof key !== "string" || typeof value !== "string") return null;
+    writes.push({ key, value });
+  }
+  return writes;
+}
+
+/** `count` is how many fields are left for the names; null: they are others, or more, or fewer. */
+function parseNames(fields: Fields, count: number): Names | null {
+  const { clientId, requestId } = fields;
   const request = isInt(clientId) && isInt(requestId) ? { clientId, requestId } : null;
   const routed = parseRouted(fields);
-  if (count !== 3 + (request === null ? 0 : 2) + routedFieldCount(routed)) return null;
-  const command: Command = { kind: "put", key, value, request, routed };
-  return { kind: "command", command, byteLength: commandByteLength(command) };
+  return count === (request === null ? 0 : 2) + routedFieldCount(routed) ? { request, routed } : null;
 }
 
 function parseRouted({ routerId, routerCall, routerPending, routerRetried }: Fields): RoutedCall | null {

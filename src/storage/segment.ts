@@ -20,7 +20,14 @@ import { z } from "zod";
 
 import type { Command } from "../kv/command.ts";
 import type { Entry, LogIndex, ServerId, Term } from "../raft/entry.ts";
-import { decodeEntry, decodeFooter, decodeRecord, encodeFooter, encodeRecord } from "./log-record.ts";
+import {
+  decodeEntry,
+  decodeFooter,
+  decodeRecord,
+  encodeFooter,
+  encodeRecord,
+  unknownKind,
+} from "./log-record.ts";
 import { FORMAT } from "./server-files.ts";
 
 /** What a disk writes whole or not at all, in bytes. */
@@ -156,6 +163,9 @@ function judge(bytes: Buffer, offset: number, index: LogIndex): Damage {
   }
   const end = newline === -1 ? bytes.length : newline + 1;
   if (holdsUnwrittenSector(bytes, offset, end)) return torn("sectors were never written");
+  const kind = newline === -1 ? null : unknownKind(bytes, offset, newline);
+  if (kind !== null)
+    return corrupt(`entry ${index} is a ${kind}, which this version of raftkv does not know`);
   if (newline !== -1) return corrupt(`entry ${index} is complete, but its checksum or content is wrong`);
   if (decodeEntry(bytes, offset, end - 1) !== null || decodeFooter(bytes, offset, end - 1) !== null) {
     return corrupt("the last record is complete, but its newline is damaged");

@@ -15,6 +15,7 @@ export async function fakeFrontend(handlers: Partial<Handlers<"FrontEnd">>): Pro
     ReplaceServer: missing,
     Get: missing,
     Put: missing,
+    PutMany: missing,
     Status: missing,
     AddMember: missing,
     PromoteMember: missing,

@@ -18,6 +18,7 @@ export async function fakeServer(
     GetState: missing,
     Get: missing,
     Put: missing,
+    PutMany: missing,
     AppendEntries: missing,
     RequestVote: missing,
     InstallSnapshot: missing,

@@ -134,6 +134,7 @@ async function serve(): Promise<void> {
     TransferLeadership: async () => ({ success: true, leaderId: 0 }),
     ReadIndex: unused,
     TimeoutNow: unused,
+    PutMany: unused,
     GetState: async () => ({ term: 1, isLeader: id === 0 }),
     Put: async ({ key, value }) => {
       store.set(key.toString(), Buffer.from(value));

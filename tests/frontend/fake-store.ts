@@ -5,6 +5,7 @@ import type {
   AddMemberArgs,
   GenericResponse,
   KeyValue,
+  PutManyArgs,
   ServerStatus,
   StringArg,
   TransferArgs,
@@ -29,8 +30,12 @@ export class FakeStore {
   readonly id: number;
   /** Every Put that arrived, in order. */
   readonly puts: KeyValue[] = [];
+  /** Every PutMany. */
+  readonly batches: PutManyArgs[] = [];
   onStatus: () => Promise<void> = async () => {};
   onPut: (put: KeyValue) => Promise<Partial<GenericResponse>> = async () =>
+    this.role === "leader" ? { success: true } : { code: "NOT_LEADER", error: "not the leader" };
+  onPutMany: (args: PutManyArgs) => Promise<Partial<GenericResponse>> = async () =>
     this.role === "leader" ? { success: true } : { code: "NOT_LEADER", error: "not the leader" };
   onGet: (get: StringArg) => Promise<Partial<KeyValue>> = async () =>
     this.role === "leader" ? {} : { code: "NOT_LEADER", error: "not the leader" };
@@ -62,6 +67,10 @@ export class FakeStore {
       TransferLeadership: (args) => this.onTransfer(args),
       Status: () => this.#status(),
       Get: (get) => this.onGet(get),
+      PutMany: (args) => {
+        this.batches.push(args);
+        return this.onPutMany(args);
+      },
       Put: (put) => {
         this.puts.push(put);
         return this.onPut(put);

@@ -1,4 +1,4 @@
-import type { PutCommand, RoutedCall } from "../../src/kv/command.ts";
+import type { Command, RoutedCall } from "../../src/kv/command.ts";
 
 type Result = "applied" | "repeated" | "expired";
 
@@ -16,7 +16,7 @@ interface DoubleSession {
  */
 export class KvDouble {
   data: [key: string, value: string][] = [];
-  requests: { name: string; key: string; value: string; index: number }[] = [];
+  requests: { name: string; content: string; index: number }[] = [];
   calls: { routerId: number; routerCall: number; index: number }[] = [];
   sessions: DoubleSession[] = [];
   expired = 0;
@@ -29,26 +29,32 @@ export class KvDouble {
     this.sessionCapacity = sessionCapacity;
   }
 
-  apply(index: number, put: PutCommand): Result {
+  apply(index: number, command: Command): Result {
     this.appliedIndex = index;
-    const { key, value, routed } = put;
+    const { routed } = command;
     const refusal = routed && this.#refusal(routed);
     if (refusal !== null) return refusal;
     if (routed !== null) this.#remember(index, routed);
-    if (this.#repeatsRequest(index, put)) return "repeated";
-    const known = this.data.find((pair) => pair[0] === key);
-    if (known === undefined) this.data.push([key, value]);
-    else known[1] = value;
+    if (this.#repeatsRequest(index, command)) return "repeated";
+    if (command.kind === "put") this.#set(command.key, command.value);
+    else for (const { key, value } of command.writes) this.#set(key, value);
     return "applied";
   }
 
-  #repeatsRequest(index: number, { key, value, request }: PutCommand): boolean {
+  #set(key: string, value: string): void {
+    const known = this.data.find((pair) => pair[0] === key);
+    if (known === undefined) this.data.push([key, value]);
+    else known[1] = value;
+  }
+
+  #repeatsRequest(index: number, command: Command): boolean {
+    const { request } = command;
     if (request === null) return false;
     const name = `${request.clientId}/${request.requestId}`;
-    if (this.requests.some((last) => last.name === name && last.key === key && last.value === value))
-      return true;
+    const content = JSON.stringify({ ...command, request: null, routed: null });
+    if (this.requests.some((last) => last.name === name && last.content === content)) return true;
     const others = this.requests.filter((last) => last.name !== name);
-    this.requests = [...others, { name, key, value, index }].slice(-this.capacity);
+    this.requests = [...others, { name, content, index }].slice(-this.capacity);
     return false;
   }
 

@@ -4,7 +4,7 @@ import type { Command } from "../../src/kv/command.ts";
 import { RetryWindow } from "../../src/kv/retry-window.ts";
 import { digestOf } from "../../src/kv/running-digest.ts";
 import { KvStateMachine } from "../../src/kv/state-machine.ts";
-import { anyText, collidingLog, collidingPut, put } from "./command-arbitrary.ts";
+import { anyText, collidingLog, collidingCommand, put } from "./command-arbitrary.ts";
 import { KvDouble } from "./kv-double.ts";
 import { applyAll, machineAfter } from "./machines.ts";
 
@@ -96,7 +96,7 @@ describe("the same log", () => {
   test("C3: leaves the same memory as the double, in the same order", () => {
     fc.assert(
       fc.property(
-        fc.array(collidingPut, { maxLength: 60, size: "max" }),
+        fc.array(collidingCommand, { maxLength: 60, size: "max" }),
         ...capacities,
         (puts, ...capacity) => {
           const window = new RetryWindow(...capacity);

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { defined } from "../../src/base/assert.ts";
-import type { ServerId } from "../../src/raft/entry.ts";
+import { entryByteLength, type ServerId } from "../../src/raft/entry.ts";
 import type { AppendEntries } from "../../src/raft/message.ts";
 import { TestServer } from "./harness.ts";
 import {
@@ -123,6 +123,18 @@ describe("commitment", () => {
     const portions = leader.batches.map(({ committed }) => committed.length).filter((count) => count > 0);
     expect(portions).toEqual([10, 10, 6]);
     expect(leader.committed).toEqual([...leader.log]);
+  });
+
+  test("I4: the same holds for their bytes, and one that is larger is handed out alone", () => {
+    const terms = Array.from({ length: 7 }, () => 1);
+    const committedAtOnce = (maxBatchBytes: number): readonly number[] => {
+      const leader = new TestServer({ log: logOf(...terms), options: { maxBatchBytes } }).lead();
+      expect(leader.committed).toEqual([...leader.log]);
+      return leader.batches.map(({ committed }) => committed.length).filter((count) => count > 0);
+    };
+    const entryBytes = entryByteLength(defined(logOf(1)[0], "an entry"));
+    expect(committedAtOnce(3 * entryBytes)).toEqual([3, 3, 2]);
+    expect(committedAtOnce(1)).toEqual([1, 1, 1, 1, 1, 1, 1, 1]);
   });
 });
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { RaftKvError } from "../../src/base/errors.ts";
-import { commandByteLength, type Command } from "../../src/kv/command.ts";
+import { commandByteLength, type Command, type PutCommand } from "../../src/kv/command.ts";
 import type { Configuration } from "../../src/raft/configuration.ts";
 import type { Entry } from "../../src/raft/entry.ts";
 import type { AppendEntries } from "../../src/raft/message.ts";
@@ -21,10 +21,14 @@ import {
 } from "../../src/rpc/configuration-codec.ts";
 import { services } from "../../src/rpc/definition.ts";
 import type { AppendEntriesArgs, WireAppendEntriesReply, WireMember } from "../../src/rpc/wire.ts";
+import { encodeParts } from "../../src/rpc/write-codec.ts";
 
-function put(index: number, term: number, command: Omit<Command, "kind">): Entry<Command> {
-  const whole: Command = { kind: "put", ...command };
-  return { index, term, payload: { kind: "command", command: whole, byteLength: commandByteLength(whole) } };
+function put(index: number, term: number, command: Omit<PutCommand, "kind">): Entry<Command> {
+  return entry(index, term, { kind: "put", ...command });
+}
+
+function entry(index: number, term: number, command: Command): Entry<Command> {
+  return { index, term, payload: { kind: "command", command, byteLength: commandByteLength(command) } };
 }
 
 /** Through the very bytes that travel. */
@@ -80,6 +84,18 @@ const request: AppendEntries<Command> = {
     ...ODD_TEXTS.map((text, i) =>
       put(8 + i, 7, { key: text, value: text, request: { clientId: 0, requestId: i + 1 }, routed: null }),
     ),
+    entry(8 + ODD_TEXTS.length, 7, {
+      kind: "putMany",
+      writes: [...ODD_TEXTS, "x".repeat(300)].map((text) => ({ key: text, value: text.repeat(2) })),
+      request: { clientId: 3, requestId: -1 },
+      routed: { routerId: 2 ** 47, routerCall: 2, pending: 1, retried: false },
+    }),
+    entry(9 + ODD_TEXTS.length, 7, {
+      kind: "putMany",
+      writes: [{ key: "k", value: "" }],
+      request: null,
+      routed: null,
+    }),
   ],
 };
 
@@ -105,6 +121,10 @@ function refusal(args: Partial<AppendEntriesArgs>): string {
 
 function configurationRefusal(members: readonly WireMember[]): string {
   return refusal({ entries: [{ term: 1, kind: "CONFIGURATION", members }] });
+}
+
+function batchRefusal(...writes: readonly Buffer[]): string {
+  return refusal({ entries: [{ term: 1, kind: "PUT_MANY", writes }] });
 }
 
 describe("Raft's messages on the wire", () => {
@@ -175,6 +195,18 @@ describe("Raft's messages on the wire", () => {
     expect(refusal({ term: -1 })).toMatch(/term is -1/);
     expect(refusal({ prevLogIndex: 2 ** 60 })).toMatch(/prevLogIndex/);
     expect(refusal({ leaderCommit: -7 })).toMatch(/leaderCommit/);
+  });
+
+  test("I2: a batch without writes, with one that is no message, or that is not text is refused", () => {
+    expect(batchRefusal(encodeParts(Buffer.from("k"), Buffer.from("v")))).toBe("accepted");
+    expect(batchRefusal()).toMatch(/has no writes/);
+    expect(batchRefusal(Buffer.from([0x0a, 9, 1]))).toMatch(/not a message Write/);
+    expect(batchRefusal(encodeParts(Buffer.from("k"), Buffer.from([0xff])))).toMatch(/not text/);
+  });
+
+  test("I2: an entry of a kind that only a later version knows is refused, not passed over", () => {
+    const kind = 99 as unknown as "PUT";
+    expect(refusal({ entries: [{ term: 1, kind }] })).toMatch(/entry kind 99 is not known to this version/);
   });
 
   test("I2: an entry that is not text is refused", () => {

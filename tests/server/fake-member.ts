@@ -51,6 +51,7 @@ export class FakeMember {
       GetState: refuse,
       Get: refuse,
       Put: refuse,
+      PutMany: refuse,
       AppendEntries: refuse,
       RequestVote: refuse,
       InstallSnapshot: refuse,

@@ -22,7 +22,7 @@ import {
   encodeFooter,
   encodeRecord,
 } from "../../src/storage/log-record.ts";
-import { configuration, noop, put, SPREAD } from "./sample-log.ts";
+import { configuration, noop, put, putMany, SPREAD } from "./sample-log.ts";
 
 const NASTY = [
   "__proto__",
@@ -114,6 +114,37 @@ test("M3: a configuration comes back as it was, with every member in full", () =
   }
 });
 
+test("I1: a batch comes back as it was, its writes a list of texts in one line without NUL", () => {
+  const request = { clientId: 5, requestId: 6 };
+  const entry = putMany(
+    4,
+    2,
+    [
+      ["é", "\n"],
+      ["k", ""],
+      ["é", "again"],
+    ],
+    { request },
+  );
+  expect(encodeEntry(entry, 3).slice(9)).toBe(
+    `{"index":4,"term":2,"synced":3,"kind":"putMany",` +
+      `"writes":["é","\\n","k","","é","again"],"clientId":5,"requestId":6}\n`,
+  );
+  expect(decode(encodeEntry(entry, 3))).toEqual({ entry, synced: 3 });
+  const routed = { routerId: 7, routerCall: 8, pending: 3, retried: true };
+  const nasty = putMany(
+    9,
+    4,
+    NASTY.map((text) => [text, text.repeat(3)]),
+    { routed },
+  );
+  const line = encodeEntry(nasty, null);
+  expect(line.indexOf("\n")).toBe(line.length - 1);
+  expect(line).not.toContain("\0");
+  expect(decode(line)).toEqual({ entry: nasty, synced: null });
+  expect(() => encodeEntry(putMany(4, 2, []), null)).toThrow("a batch has writes");
+});
+
 test("P4: one flipped bit anywhere in a record makes it unreadable", () => {
   const bytes = Buffer.from(
     encodeEntry(put(12, 3, "kéy", "value", { request: { clientId: 1, requestId: 1 } }), 11),
@@ -135,6 +166,7 @@ test("P4: a line with a right checksum is still refused when it is not exactly a
   expect(decode(encodeRecord(`${routed},"routerPending":1,"routerRetried":true}`))).not.toBeNull();
   expect(decode(encodeRecord(`${change}[${member}]}`))).not.toBeNull();
   expect(decode(encodeRecord(`${good}}`))).not.toBeNull();
+  expect(decode(encodeRecord(`{"index":2,"term":1,"kind":"putMany","writes":["k","v"]}`))).not.toBeNull();
   const wrong = [
     "",
     "null",
@@ -178,6 +210,17 @@ test("P4: a line with a right checksum is still refused when it is not exactly a
     `${change}{"0":${member}}}`,
     `${change}[${member}],"key":"k"}`,
     `{"index":2,"term":1,"kind":"noop","members":[${member}]}`,
+    `{"index":2,"term":1,"kind":"putMany"}`,
+    `{"index":2,"term":1,"kind":"putMany","writes":[]}`,
+    `{"index":2,"term":1,"kind":"putMany","writes":["k"]}`,
+    `{"index":2,"term":1,"kind":"putMany","writes":["k","v","l"]}`,
+    `{"index":2,"term":1,"kind":"putMany","writes":["k",1]}`,
+    `{"index":2,"term":1,"kind":"putMany","writes":{"k":"v"}}`,
+    `{"index":2,"term":1,"kind":"putMany","writes":[["k","v"]]}`,
+    `{"index":2,"term":1,"kind":"putMany","writes":["k","v"],"key":"k"}`,
+    `{"index":2,"term":1,"kind":"putMany","writes":["k","v"],"clientId":1}`,
+    `{"index":2,"term":1,"kind":"putMany","key":"k","value":"v"}`,
+    `${good},"writes":["k","v"]}`,
   ];
   for (const json of wrong) expect([json, decode(encodeRecord(json))]).toEqual([json, null]);
 });

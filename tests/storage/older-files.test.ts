@@ -4,7 +4,21 @@ import { expect, test } from "bun:test";
 import { KvStateMachine } from "../../src/kv/state-machine.ts";
 import { MemoryDisk } from "../../src/storage/memory-file-system.ts";
 import { openServerStore } from "../../src/storage/server-store.ts";
-import { compact, configuration, group, append, IDENTITY, MEMBERS, noop, put, SPREAD } from "./sample-log.ts";
+import { encodeRecord } from "../../src/storage/log-record.ts";
+import {
+  append,
+  compact,
+  configuration,
+  contents,
+  group,
+  IDENTITY,
+  MEMBERS,
+  noop,
+  put,
+  putMany,
+  refusal,
+  SPREAD,
+} from "./sample-log.ts";
 
 const STATE = `{
   "format": 1,
@@ -104,4 +118,39 @@ test("M3, S5: such a server goes on with members that have addresses, in its log
   expect(again.recovered.identity).toEqual(IDENTITY);
   expect(again.recovered.snapshot?.configuration).toEqual(SPREAD);
   expect(again.recovered.log.entries).toEqual([...ENTRIES, change]);
+});
+
+test("P8: such a server goes on with batches, in the log that it has", async () => {
+  const fs = await olderServer();
+  const { store } = await openServerStore(fs, "raft_state", 1);
+  const batch = putMany(
+    5,
+    2,
+    [
+      ["a", "2"],
+      ["d", "é"],
+    ],
+    { routed: { ...routed(9), pending: 9 } },
+  );
+  await store.persist(group(null, append(batch)));
+  await store.close();
+  const log = Buffer.from(
+    (await fs.readFile("raft_state/server_1/log-0000000000000001.jsonl")) ?? "",
+  ).toString();
+  expect(log.startsWith(LOG)).toBe(true);
+  const again = await openServerStore(fs, "raft_state", 1);
+  await again.store.close();
+  expect(again.recovered.log.entries).toEqual([...ENTRIES, batch]);
+});
+
+test("P4, P10: an entry of a kind that only a newer version knows keeps the server from starting, and is named", async () => {
+  const fs = await olderServer();
+  const unknown = encodeRecord(`{"index":5,"term":2,"kind":"swapMany","writes":["a","b"]}`);
+  const path = "raft_state/server_1/log-0000000000000001.jsonl";
+  await fs.writeFile(path, Buffer.from(`${LOG}${unknown}`));
+  const { code, message } = await refusal(openServerStore(fs, "raft_state", 1));
+  expect(code).toBe("corruption");
+  expect(message).toContain(`${path}`);
+  expect(message).toContain("entry 5 is a swapMany, which this version of raftkv does not know");
+  expect((await contents(fs, "raft_state"))[path]).toEndWith(unknown);
 });

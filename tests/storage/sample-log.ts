@@ -30,6 +30,18 @@ export function put(index: number, term: number, key: string, value: string, nam
   return { index, term, payload } satisfies Entry<Command>;
 }
 
+/** An entry that sets many keys. */
+export function putMany(
+  index: number,
+  term: number,
+  writes: readonly (readonly [key: string, value: string])[],
+  names: Partial<Names> = {},
+): Entry<Command> {
+  const pairs = writes.map(([key, value]) => ({ key, value }));
+  const command: Command = { kind: "putMany", writes: pairs, request: null, routed: null, ...names };
+  return { index, term, payload: { kind: "command", command, byteLength: commandByteLength(command) } };
+}
+
 type Names = Pick<Command, "request" | "routed">;
 
 export function configuration(index: number, term: number, members: Configuration): Entry<Command> {
