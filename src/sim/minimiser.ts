@@ -88,6 +88,7 @@ const REDUCTIONS: readonly Reduction[] = [
   (swarm) => withEach(swarm, "spares", swarm.spares === 0 ? [] : [0, ...lower(swarm.spares)]),
   (swarm) => withEach(swarm, "clients", lower(swarm.clients)),
   (swarm) => withEach(swarm, "keys", lower(swarm.keys)),
+  (swarm) => withEach(swarm, "batches", without(swarm.batches)),
   (swarm) => withEach(swarm, "clockSkew", without(swarm.clockSkew)),
   ({ network, ...rest }) => plainer(network).map((network) => Object.assign({ network }, rest)),
   ({ disk, ...rest }) => plainer(disk).map((disk) => Object.assign({ disk }, rest)),

@@ -1,4 +1,4 @@
-import type { Command } from "../kv/command.ts";
+import type { Command, PutManyCommand } from "../kv/command.ts";
 import type { KvState } from "../kv/kv-state.ts";
 import { KvStateMachine, type PutResult } from "../kv/state-machine.ts";
 import type { LogIndex, ServerId } from "../raft/entry.ts";
@@ -20,7 +20,18 @@ export class ObservedMachine extends KvStateMachine {
   override apply(index: LogIndex, command: Command): PutResult {
     const result = super.apply(index, command);
     this.#safety.applied(this.#id, index, command, result);
+    if (command.kind === "putMany" && result.kind === "applied") this.#checkWhole(index, command);
     return result;
+  }
+
+  /** A batch takes effect with its entry, all of it, and the last write to each key is the one that counts. */
+  #checkWhole(index: LogIndex, { writes }: PutManyCommand): void {
+    for (const [key, value] of new Map(writes.map(({ key, value }) => [key, value]))) {
+      const found = this.get(key);
+      require("State Machine Safety", found === value, () => {
+        return `server ${this.#id} applied the batch of entry ${index}, and ${key} is ${found}, not ${value}`;
+      });
+    }
   }
 
   override skip(index: LogIndex): void {

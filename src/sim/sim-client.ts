@@ -1,11 +1,11 @@
 /**
- * A client as there are many: it puts and gets, finds the leader by trying, gives up on an attempt that
+ * A client as there are many: it puts, one key or a batch of them, and gets, finds the leader by trying, gives up on an attempt that
  * takes too long, and tries again. What it was told and when is the history that is checked in the end.
  * It reads from any server, whether that leads, follows, or belongs to the cluster at all.
  */
-import type { PutCommand, RequestId } from "../kv/command.ts";
+import type { Command, Names, RequestId, Write } from "../kv/command.ts";
 import type { ServerId } from "../raft/entry.ts";
-import type { History } from "./history.ts";
+import type { History, PutOutcome } from "./history.ts";
 import type { Random } from "./random.ts";
 import type { NumberedCall, SimFrontend } from "./sim-frontend.ts";
 import type { SimNetwork } from "./sim-network.ts";
@@ -42,8 +42,12 @@ const PATIENCE_US = 6_000_000;
 /** How often it reads from whom it believes to lead, and not from just anybody. */
 const READS_FROM_LEADER = 0.4;
 
+/** Writes of a batch; they may be of one key. */
+const BATCH_MAX = 4;
+
 /** One operation under way. */
 interface Attempted {
+  /** The key or keys that it is about, as it is told. */
   readonly key: string;
   /** The call as it is sent the next time. */
   readonly call: () => Call;
@@ -101,24 +105,41 @@ export class SimClient {
       this.#busy = true;
       this.#sequence += 1;
       const key = `k${random.int(1, swarm.keys)}`;
-      if (random.chance(0.5)) this.#put(key);
-      else this.#get(key);
+      if (!random.chance(0.5)) this.#get(key);
+      else if (random.chance(swarm.batches)) this.#putMany(key);
+      else this.#put(key);
     });
   }
 
   #put(key: string): void {
     const sequence = this.#sequence;
-    const { random, frontend, history, timeline } = this.#parts;
+    const { random } = this.#parts;
     // Now and then one that fills sectors of a disk.
     const padding = random.chance(0.1) ? random.int(100, 2000) : 0;
     const value = `c${this.#id}-${sequence}`.padEnd(padding, "-");
-    const request = this.#requestId(sequence);
-    const numbered = this.#isRouted ? frontend.number() : null;
-    const settle = history.put({ client: `c${this.#id}`, key, invokedAt: timeline.nowUs }, value);
     this.#tell("puts", { key, value });
-    const operation: Attempted = {
+    this.#write([{ key, value }], (names) => ({ kind: "put", key, value, ...names }));
+  }
+
+  #putMany(firstKey: string): void {
+    const { random, swarm } = this.#parts;
+    const keys = Array.from({ length: random.int(0, BATCH_MAX - 1) }, () => `k${random.int(1, swarm.keys)}`);
+    const writes = [firstKey, ...keys].map((key, n) => ({
       key,
-      call: () => ({ kind: "put", command: commandOf(key, value, request, numbered, operation.doubtful) }),
+      value: `c${this.#id}-${this.#sequence}.${n}`,
+    }));
+    this.#tell("puts a batch", { writes: writes.map(({ key, value }) => `${key} = ${value}`).join(", ") });
+    this.#write(writes, (names) => ({ kind: "putMany", writes, ...names }));
+  }
+
+  #write(writes: readonly Write[], commandOf: (names: Names) => Command): void {
+    const { frontend, timeline } = this.#parts;
+    const request = this.#requestId(this.#sequence);
+    const numbered = this.#isRouted ? frontend.number() : null;
+    const settle = this.#begin(writes);
+    const operation: Attempted = {
+      key: writes.map(({ key }) => key).join(),
+      call: () => ({ kind: "put", command: commandOf({ request, routed: routedOf(numbered, operation) }) }),
       giveUpUs: timeline.nowUs + PATIENCE_US,
       doubtful: false,
       done: () => {
@@ -131,6 +152,21 @@ export class SimClient {
       },
     };
     this.#try(operation);
+  }
+
+  /**
+   * To the history each key has a put of its own, all of them at the same time. Of a key that is written twice in one
+   * batch nobody may ever see the first value: that one is not in the history.
+   */
+  #begin(writes: readonly Write[]): (outcome: PutOutcome) => void {
+    const { history, timeline } = this.#parts;
+    const lasting = new Map(writes.map(({ key, value }) => [key, value]));
+    const settles = Array.from(lasting, ([key, value]) =>
+      history.put({ client: `c${this.#id}`, key, invokedAt: timeline.nowUs }, value),
+    );
+    return (outcome) => {
+      for (const settle of settles) settle(outcome);
+    };
   }
 
   get #isRouted(): boolean {
@@ -236,12 +272,6 @@ export class SimClient {
   }
 }
 
-function commandOf(
-  key: string,
-  value: string,
-  request: RequestId | null,
-  numbered: NumberedCall | null,
-  doubtful: boolean,
-): PutCommand {
-  return { kind: "put", key, value, request, routed: numbered?.routed(doubtful) ?? null };
+function routedOf(numbered: NumberedCall | null, { doubtful }: Attempted): Names["routed"] {
+  return numbered?.routed(doubtful) ?? null;
 }

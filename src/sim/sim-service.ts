@@ -1,13 +1,13 @@
 /** What a server does with a client's call, and what the checks are told of it. */
 import { unreachable } from "../base/assert.ts";
-import type { PutCommand } from "../kv/command.ts";
+import type { Command } from "../kv/command.ts";
 import type { Node } from "../node/node.ts";
 import type { ServerId } from "../raft/entry.ts";
 import type { Safety } from "./safety.ts";
 import type { SimServer } from "./sim-server.ts";
 
 export type Call =
-  { readonly kind: "put"; readonly command: PutCommand } | { readonly kind: "get"; readonly key: string };
+  { readonly kind: "put"; readonly command: Command } | { readonly kind: "get"; readonly key: string };
 
 export type Served =
   /** `read`: what a get found; null: no such key. */
@@ -33,7 +33,7 @@ export function serve(server: SimServer, node: Node, call: Call, safety: Safety)
   }
 }
 
-async function servePut(server: SimServer, node: Node, command: PutCommand, safety: Safety): Promise<Served> {
+async function servePut(server: SimServer, node: Node, command: Command, safety: Safety): Promise<Served> {
   const outcome = await node.put(command).finally(server.clientWaits("put"));
   switch (outcome.kind) {
     case "done":

@@ -3,11 +3,12 @@ import type { Swarm } from "./swarm.ts";
 
 /** A few lines for a person: sizes first, then what may go wrong. */
 export function describeSwarm(swarm: Swarm): readonly string[] {
-  const { servers, spares, clients, keys, thinkTimeUs, stormUs, clockSkew, maxSegmentBytes } = swarm;
+  const { servers, spares, clients, keys, thinkTimeUs, batches, stormUs, clockSkew, maxSegmentBytes } = swarm;
   const cluster = spares === 0 ? count(servers, "server") : `${count(servers, "server")} and ${spares} spare`;
+  const batched = batches === 0 ? "" : `, ${percent(batches)} of the writes batches`;
   const sizes = `${cluster}, ${count(clients, "client")}, ${count(keys, "key")}`;
   return [
-    `${sizes}; a storm of ${stormUs / 1e6} s, an operation about every ${milliseconds(thinkTimeUs)}`,
+    `${sizes}; a storm of ${stormUs / 1e6} s, an operation about every ${milliseconds(thinkTimeUs)}${batched}`,
     describeNetwork(swarm),
     describeDisk(swarm),
     describeStrikes(swarm),

@@ -57,6 +57,8 @@ export interface Swarm {
   readonly keys: number;
   /** Between the operations of one client. */
   readonly thinkTimeUs: number;
+  /** The share of the writes that are batches, of a few keys. */
+  readonly batches: number;
   /** How long faults go on, before everything is healed. */
   readonly stormUs: number;
   readonly network: NetworkFaults;
@@ -197,6 +199,7 @@ export function drawSwarm(random: Random): Swarm {
       window: random.pick([8, LARGE_WINDOW, LARGE_WINDOW]),
       sessions: random.pick([1, 2, 3, MANY_SESSIONS]),
     },
+    batches: random.pick([0, 0.1, 0.4]),
   };
 }
 

@@ -1,5 +1,5 @@
 import type { Mutant } from "./mutant.ts";
-import { FORGETFUL } from "./mutant-focus.ts";
+import { BATCHES, FORGETFUL } from "./mutant-focus.ts";
 
 /** correctness.md, "Clients". */
 export const clientMutants: readonly Mutant[] = [
@@ -50,7 +50,7 @@ export const clientMutants: readonly Mutant[] = [
     file: "src/kv/state-machine.ts",
     find: 'if (admission === "repeated") return REPEATED;',
     replace:
-      'if (admission === "repeated") {\n      this.#data.set(command.key, command.value);\n      return REPEATED;\n    }',
+      'if (admission === "repeated") {\n      for (const { key, value } of command.writes ?? [command]) this.#data.set(key, value);\n      return REPEATED;\n    }',
   },
   {
     name: "acknowledged-when-logged",
@@ -171,5 +171,41 @@ export const clientMutants: readonly Mutant[] = [
     file: "src/storage/log-record.ts",
     find: '    if (pending !== 0) fields += `,"routerPending":${pending}`;\n',
     replace: "",
+  },
+  {
+    name: "batch-retry-applied-twice",
+    rule: "C1",
+    what: "A batch that a frontend sends again takes effect again.",
+    file: "src/kv/retry-window.ts",
+    find: "    if (routed !== null) {",
+    replace: '    if (routed !== null && write.kind === "put") {',
+    focus: BATCHES,
+  },
+  {
+    name: "batch-applied-in-part",
+    rule: "P8",
+    what: "Only the first write of a batch takes effect.",
+    file: "src/kv/state-machine.ts",
+    find: "for (const write of command.writes) this.#set(write);",
+    replace: "for (const write of command.writes.slice(0, 1)) this.#set(write);",
+    focus: BATCHES,
+  },
+  {
+    name: "first-write-of-batch-wins",
+    rule: "P8",
+    what: "Where a batch writes one key twice, the first value counts.",
+    file: "src/kv/state-machine.ts",
+    find: "for (const write of command.writes) this.#set(write);",
+    replace: "for (const write of command.writes.toReversed()) this.#set(write);",
+    focus: BATCHES,
+  },
+  {
+    name: "batch-read-back-in-part",
+    rule: "P1",
+    what: "A restart brings back every other write of a batch.",
+    file: "src/storage/log-record.ts",
+    find: "for (let at = 0; at < texts.length; at += 2) {",
+    replace: "for (let at = 0; at < texts.length; at += 4) {",
+    focus: BATCHES,
   },
 ];

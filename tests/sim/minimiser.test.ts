@@ -23,6 +23,7 @@ const WILD: Swarm = {
   frontends: 3,
   frontendRestart: 0.1,
   memory: { window: 8, sessions: 2 },
+  batches: 0.4,
   network: {
     latencyMinUs: 100,
     latencyMaxUs: 30_000,
@@ -59,6 +60,7 @@ test("everything that the failure does not need goes, and what it needs stays", 
     frontends: 1,
     frontendRestart: 0,
     memory: { window: LARGE_WINDOW, sessions: MANY_SESSIONS },
+    batches: 0,
     network: { ...WILD.network, ...PLAIN, duplication: 0, delay: 0 },
     disk: { ...WILD.disk, ...PLAIN, fsyncError: 0, slow: 0 },
   });

@@ -181,3 +181,14 @@ export const FORGETFUL: Partial<Swarm> = {
   frontendRestart: 0.05,
   memory: { window: 8, sessions: 1 },
 };
+
+/** Batches of a few keys, sent again and again. */
+export const BATCHES: Partial<Swarm> = {
+  servers: 3,
+  clients: 6,
+  keys: 3,
+  thinkTimeUs: 1000,
+  batches: 0.4,
+  faultEveryUs: QUICKLY_US,
+  strikes: ["kill", "partition", "pause"],
+};

@@ -23,6 +23,7 @@ const SWARM = z.strictObject({
   clients: z.int().min(0).max(100),
   keys: atLeastOne(1000),
   thinkTimeUs: microseconds,
+  batches: probability,
   stormUs: microseconds,
   network: z.strictObject({
     ...LATENCY,
