@@ -5,8 +5,10 @@ import { benchWorkerCommand } from "./bench-worker.ts";
 import { benchCommand } from "./bench.ts";
 import { BENCH_WORKER_COMMAND } from "./bench/protocol.ts";
 import type { Command } from "./command.ts";
+import { exportCommand } from "./export.ts";
 import { failureOf } from "./failure.ts";
 import { getCommand } from "./get.ts";
+import { importCommand } from "./import.ts";
 import { inspectCommand } from "./inspect.ts";
 import { memberAddCommand } from "./member-add.ts";
 import { memberListCommand } from "./member-list.ts";
@@ -34,6 +36,8 @@ import { versionCommand } from "./version.ts";
 const SUBCOMMANDS: ReadonlyMap<string, Command> = new Map([
   ["put", putCommand],
   ["get", getCommand],
+  ["import", importCommand],
+  ["export", exportCommand],
   ["status", statusCommand],
   ["start", startCommand],
   ["start-server", startServerCommand],

@@ -73,7 +73,8 @@ const CODES: Readonly<Record<Exclude<WireCode, "OK">, ErrorCode>> = {
   INTERNAL: "internal",
 };
 
-function explain(error: RaftKvError, address: string, timeoutMs: number): RaftKvError {
+/** A failed call in words for people. */
+export function explain(error: RaftKvError, address: string, timeoutMs: number): RaftKvError {
   const message = explanation(error, address, timeoutMs);
   return message === null ? error : new RaftKvError(error.code, message, { cause: error });
 }
@@ -88,7 +89,7 @@ function explanation(error: RaftKvError, address: string, timeoutMs: number): st
     return `no answer from ${address} within ${timeoutMs / 1000} s: the call may still take effect, if it changes anything; ask "raftkv status", or allow more with --timeout`;
   }
   if (code === status.UNIMPLEMENTED) {
-    return `${address} is not a frontend: give the frontend's address with --address`;
+    return `${address} is not a frontend, or one of an older version: give the frontend's address with --address`;
   }
   return null;
 }

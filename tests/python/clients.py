@@ -5,7 +5,7 @@ Every call has a deadline in seconds and raises grpc.RpcError when it passes or 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import grpc
@@ -110,6 +110,16 @@ class FrontEndClient:
         """Writes; client and request 0: the write has no name."""
         pair = messages.KeyValue(key=key, value=value, clientId=client, requestId=request)
         return self._reply(self._stub.Put, pair, timeout_s)
+
+    def put_many(
+        self,
+        pairs: Iterable[tuple[str, str]],
+        client: int = 0,
+        request: int = 0,
+        timeout_s: float = CALL_TIMEOUT_S,
+    ) -> Reply:
+        """Writes all of them, in their order, or none."""
+        return self._extension("PutMany", _batch(pairs, client, request), timeout_s)
 
     def get(self, key: str, timeout_s: float = CALL_TIMEOUT_S, consistency: int = 0) -> Reply:
         """Reads; consistency 0: as the original contract has it."""
@@ -237,6 +247,24 @@ def _with_consistency(message: Message, consistency: int) -> bytes:
     tag = bytes([16 << 3 & 0x7F | 0x80, 16 << 3 >> 7])
     field = tag + bytes([consistency]) if consistency else b""
     return bytes(message.SerializeToString()) + field
+
+
+def _batch(pairs: Iterable[tuple[str, str]], client: int, request: int) -> bytes:
+    """A PutManyArgs, whose field 1 is a list of messages with a key and a value, as KeyValue has them.
+
+    Its fields 2 and 3 are those of a GetKey: the client's name for its request.
+    """
+    writes = [messages.KeyValue(key=key, value=value).SerializeToString() for key, value in pairs]
+    names = messages.GetKey(clientId=client, requestId=request).SerializeToString()
+    return b"".join(b"\x0a" + _varint(len(write)) + write for write in writes) + bytes(names)
+
+
+def _varint(number: int) -> bytes:
+    encoded = bytearray()
+    while number >= 0x80:
+        encoded.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*encoded, number])
 
 
 def send_raw(address: str, method: str, message: bytes) -> bytes:

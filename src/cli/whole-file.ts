@@ -1,11 +1,11 @@
 /**
- * The file that a snapshot is saved to.
+ * A file that a command writes piece by piece, as a snapshot that it saves or the keys that it exports.
  *
  *   FILE.<random>.tmp          what has come so far; durable every few MiB, and at the end
  *   FILE                       there only when it is whole: the temporary, renamed, and the directory synced
  *
- * So FILE is never half a snapshot, whatever interrupts the save. A temporary that a kill or a power loss
- * leaves behind means nothing; its name is drawn anew each time, so that two saves never mix.
+ * So FILE is never half of it, whatever interrupts the command. A temporary that a kill or a power loss
+ * leaves behind means nothing; its name is drawn anew each time, so that two of them never mix.
  */
 import { randomUUID } from "node:crypto";
 import { RaftKvError } from "../base/errors.ts";
@@ -17,7 +17,7 @@ import { pathKind } from "./path-kind.ts";
 const SYNC_EVERY_BYTES = 8 * 1024 * 1024;
 
 /**
- * Refuses, with RaftKvError "failedPrecondition", a path at which no snapshot can be saved: nothing is there
+ * Refuses, with RaftKvError "failedPrecondition", a path at which nothing can be saved: nothing may be there
  * but its directory; or, with `force`, a file to be replaced.
  */
 export async function requireSavePath(path: string, force: boolean): Promise<void> {
@@ -26,13 +26,13 @@ export async function requireSavePath(path: string, force: boolean): Promise<voi
   };
   const kind = await pathKind(path);
   if (kind === "directory") refuse(" is a directory: name a file in it");
-  if (kind === "other") refuse(" is not a regular file: a snapshot is saved to a file that can be renamed");
+  if (kind === "other") refuse(" is not a regular file: name one that a finished file can be renamed to");
   if (kind === "file" && !force) refuse(" exists: give --force to replace it, or another name");
   const parent = parentDirectory(path);
   if ((await pathKind(parent)) !== "directory") refuse(`: there is no directory ${parent}`);
 }
 
-export class SnapshotTarget {
+export class WholeFile {
   /** Where the bytes are until `commit`. */
   readonly temporaryPath: string;
   readonly #fs: FileSystem;
@@ -50,9 +50,9 @@ export class SnapshotTarget {
   }
 
   /** Begins the temporary of `path`. Rejects with RaftKvError "io" or "diskFull", as everything here. */
-  static async create(fs: FileSystem, path: string): Promise<SnapshotTarget> {
+  static async create(fs: FileSystem, path: string): Promise<WholeFile> {
     const temporaryPath = `${path}.${randomUUID().slice(0, 8)}.tmp`;
-    return new SnapshotTarget(fs, path, temporaryPath, await fs.openAppend(temporaryPath));
+    return new WholeFile(fs, path, temporaryPath, await fs.openAppend(temporaryPath));
   }
 
   /** Bytes that have come. */
