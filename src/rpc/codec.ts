@@ -23,7 +23,7 @@ import type {
   WireLogEntry,
   WireRequestVoteReply,
 } from "./wire.ts";
-import { decodeWrite, encodeWrite, spanOf } from "./write-codec.ts";
+import { decodeWriteList, encodeWriteList } from "./write-codec.ts";
 
 export function requestVoteToWire(request: RequestVote, clusterId: string): RequestVoteArgs {
   const { term, candidateId, lastLogIndex, lastLogTerm, preVote } = request;
@@ -98,7 +98,7 @@ function entryToWire({ term, payload }: Entry<Command>): Partial<WireLogEntry> {
         ...namesToWire(command),
       };
     case "putMany":
-      return { term, kind: "PUT_MANY", writes: command.writes.map(encodeWrite), ...namesToWire(command) };
+      return { term, kind: "PUT_MANY", batch: encodeWriteList(command.writes), ...namesToWire(command) };
     default:
       return unreachable(command);
   }
@@ -152,11 +152,8 @@ function putFromWire(entry: WireLogEntry): PutCommand {
 
 /** The same for a batch. */
 function putManyFromWire(entry: WireLogEntry): PutManyCommand {
-  if (entry.writes.length === 0) throw invalid("an entry PUT_MANY has no writes");
-  const writes = entry.writes.map((bytes) => {
-    const write = decodeWrite(bytes, spanOf(bytes));
-    if (write === null) throw invalid("a key or value of an entry is not text");
-    return write;
-  });
+  const writes = decodeWriteList(entry.batch);
+  if (writes === null) throw invalid("a key or value of an entry is not text");
+  if (writes.length === 0) throw invalid("an entry PUT_MANY has no writes");
   return { kind: "putMany", writes, request: parseRequestId(entry), routed: parseRoutedCall(entry) };
 }

@@ -25,12 +25,12 @@ const TEXT_FIELDS: readonly (readonly [message: string, field: string])[] = [
 ];
 
 /**
- * Lists of messages that we read as bytes, an element each, which on the wire is the same: a frontend passes the
- * writes of a batch on unopened, and who opens them needs no object for each field. See write-codec.ts.
+ * Messages that we read as bytes, which on the wire is the same: a frontend passes the writes of a batch on unopened,
+ * and who opens them, or makes them, needs no object for each. See write-codec.ts.
  */
-const UNOPENED_FIELDS: readonly (readonly [message: string, field: string])[] = [
-  ["PutManyArgs", "writes"],
-  ["LogEntry", "writes"],
+const UNOPENED_FIELDS: readonly (readonly [message: string, field: string, type: string])[] = [
+  ["PutManyArgs", "writes", "Write"],
+  ["LogEntry", "batch", "WriteList"],
 ];
 
 /** The services of package `raft`, as our servers and clients speak them. */
@@ -55,7 +55,7 @@ export const services: Services = loadServices();
 function loadServices(): Services {
   const { root } = protobuf.parse(protoText, { keepCase: true });
   for (const [message, field] of TEXT_FIELDS) readAsBytes(root, message, field, "string");
-  for (const [message, field] of UNOPENED_FIELDS) readAsBytes(root, message, field, "Write");
+  for (const [message, field, type] of UNOPENED_FIELDS) readAsBytes(root, message, field, type);
   const loaded = loadPackageDefinition(
     fromJSON(root.toJSON(), { keepCase: true, longs: Number, enums: String, defaults: true, oneofs: true }),
   );

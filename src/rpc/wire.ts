@@ -96,8 +96,8 @@ export interface WireLogEntry {
   readonly routerPending: number;
   readonly routerRetried: boolean;
   readonly members: readonly WireMember[];
-  /** As in PutManyArgs. */
-  readonly writes: readonly Buffer[];
+  /** The bytes of a message WriteList, which alias the message they came in: see write-codec.ts. */
+  readonly batch: Buffer;
 }
 
 /** `address` "": where config.ini says; only in the log. */

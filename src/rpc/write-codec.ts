@@ -1,7 +1,9 @@
 /**
- * One write of a batch as it travels, the message Write of raft.proto: bytes that a frontend passes on as they are.
+ * The writes of a batch as they travel, the messages Write and WriteList of raft.proto: bytes that a frontend passes on
+ * as they are.
  *
  *   0a <length> <key>   12 <length> <value>       each length a varint; a field that is left out is empty
+ *   0a <length> <Write>   0a <length> <Write>   …     a WriteList
  *
  * Written by hand, because bulk loads pass here for every key: what the library makes of a message would be two
  * objects and two buffers more for each. Read as any proto3 reader would: in any order, the last of a field
@@ -21,6 +23,9 @@ export interface WriteSpan {
 
 const KEY_TAG = 0x0a;
 const VALUE_TAG = 0x12;
+/** Of a write in a WriteList. */
+const WRITE_TAG = 0x0a;
+const REPLACEMENT = "\uFFFD";
 /** The three lowest bits of a tag: how what follows it is made. */
 const VARINT = 0;
 const EIGHT_BYTES = 1;
@@ -32,10 +37,7 @@ export function encodeWrite({ key, value }: Write): Buffer {
   const valueBytes = wellFormedByteLength(value);
   if (keyBytes === null || valueBytes === null) return encodeParts(encodeText(key), encodeText(value));
   const bytes = Buffer.allocUnsafe(sizeOf(keyBytes, valueBytes));
-  let at = putHeader(bytes, 0, KEY_TAG, keyBytes);
-  at += bytes.write(key, at, "utf8");
-  at = putHeader(bytes, at, VALUE_TAG, valueBytes);
-  bytes.write(value, at, "utf8");
+  putWrite(bytes, 0, { key, value }, keyBytes, valueBytes);
   return bytes;
 }
 
@@ -49,30 +51,103 @@ export function encodeParts(key: Uint8Array, value: Uint8Array): Buffer {
   return bytes;
 }
 
+/** The message WriteList: one buffer for all of them, as what a log sends is made once for each follower. */
+export function encodeWriteList(writes: readonly Write[]): Buffer {
+  /** Of each key and value, one after the other. */
+  const lengths = new Uint32Array(2 * writes.length);
+  let total = 0;
+  for (const [n, { key, value }] of writes.entries()) {
+    const keyBytes = wellFormedByteLength(key);
+    const valueBytes = wellFormedByteLength(value);
+    if (keyBytes === null || valueBytes === null) return joinWrites(writes.map(encodeWrite));
+    lengths[2 * n] = keyBytes;
+    lengths[2 * n + 1] = valueBytes;
+    const size = sizeOf(keyBytes, valueBytes);
+    total += 1 + varintBytes(size) + size;
+  }
+  const bytes = Buffer.allocUnsafe(total);
+  let at = 0;
+  for (const [n, write] of writes.entries()) {
+    const keyBytes = lengths[2 * n] ?? 0;
+    const valueBytes = lengths[2 * n + 1] ?? 0;
+    at = putHeader(bytes, at, WRITE_TAG, sizeOf(keyBytes, valueBytes));
+    at = putWrite(bytes, at, write, keyBytes, valueBytes);
+  }
+  return bytes;
+}
+
 /** Throws RaftKvError "invalidArgument" when the bytes are no message. */
-export function spanOf(bytes: Uint8Array): WriteSpan {
-  let [keyStart, keyEnd, valueStart, valueEnd] = [0, 0, 0, 0];
-  for (let at = 0; at < bytes.length;) {
+export function spanOf(bytes: Uint8Array, from = 0, to = bytes.length): WriteSpan {
+  let [keyStart, keyEnd, valueStart, valueEnd] = [from, from, from, from];
+  for (let at = from; at < to;) {
     const tag = bytes[at] ?? 0;
     if (tag === KEY_TAG || tag === VALUE_TAG) {
       const length = readVarint(bytes, at + 1);
       const start = length.end;
       at = start + length.value;
-      if (at > bytes.length) throw malformed();
       if (tag === KEY_TAG) [keyStart, keyEnd] = [start, at];
       else [valueStart, valueEnd] = [start, at];
     } else {
       at = endOfUnknown(bytes, at);
     }
+    if (at > to) throw malformed();
   }
   return { keyStart, keyEnd, valueStart, valueEnd };
 }
 
 /** The write, which keeps nothing of the bytes; null when its key or value is not text. */
-export function decodeWrite(bytes: Uint8Array, span: WriteSpan): Write | null {
-  const key = decodeText(bytes.subarray(span.keyStart, span.keyEnd));
-  const value = decodeText(bytes.subarray(span.valueStart, span.valueEnd));
+export function decodeWrite(bytes: Buffer, span: WriteSpan): Write | null {
+  const key = decodePart(bytes, span.keyStart, span.keyEnd);
+  const value = decodePart(bytes, span.valueStart, span.valueEnd);
   return key === null || value === null ? null : { key, value };
+}
+
+/** The writes of a message WriteList; null when a key or value is not text. Throws as spanOf. */
+export function decodeWriteList(bytes: Buffer): readonly Write[] | null {
+  const writes: Write[] = [];
+  for (let at = 0; at < bytes.length;) {
+    if (bytes[at] !== WRITE_TAG) {
+      at = endOfUnknown(bytes, at);
+      continue;
+    }
+    const { value: length, end: start } = readVarint(bytes, at + 1);
+    at = start + length;
+    if (at > bytes.length) throw malformed();
+    const write = decodeWrite(bytes, spanOf(bytes, start, at));
+    if (write === null) return null;
+    writes.push(write);
+  }
+  return writes;
+}
+
+/** As decodeText, without a view of each part: what is not UTF-8 shows as the replacement character. */
+function decodePart(bytes: Buffer, start: number, end: number): string | null {
+  const text = bytes.toString("utf8", start, end);
+  return text.includes(REPLACEMENT) ? decodeText(bytes.subarray(start, end)) : text;
+}
+
+function joinWrites(writes: readonly Buffer[]): Buffer {
+  return Buffer.concat(
+    writes.flatMap((write) => {
+      const header = Buffer.alloc(1 + varintBytes(write.length));
+      putHeader(header, 0, WRITE_TAG, write.length);
+      return [header, write];
+    }),
+  );
+}
+
+/** Returns where it ends. */
+function putWrite(
+  bytes: Buffer,
+  start: number,
+  { key, value }: Write,
+  keyBytes: number,
+  valueBytes: number,
+): number {
+  let at = putHeader(bytes, start, KEY_TAG, keyBytes);
+  at += bytes.write(key, at, "utf8");
+  at = putHeader(bytes, at, VALUE_TAG, valueBytes);
+  return at + bytes.write(value, at, "utf8");
 }
 
 /** null for a text that only encodeText can encode. */

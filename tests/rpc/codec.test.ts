@@ -123,8 +123,8 @@ function configurationRefusal(members: readonly WireMember[]): string {
   return refusal({ entries: [{ term: 1, kind: "CONFIGURATION", members }] });
 }
 
-function batchRefusal(...writes: readonly Buffer[]): string {
-  return refusal({ entries: [{ term: 1, kind: "PUT_MANY", writes }] });
+function batchRefusal(...batch: readonly number[]): string {
+  return refusal({ entries: [{ term: 1, kind: "PUT_MANY", batch: Buffer.from(batch) }] });
 }
 
 describe("Raft's messages on the wire", () => {
@@ -198,10 +198,13 @@ describe("Raft's messages on the wire", () => {
   });
 
   test("I2: a batch without writes, with one that is no message, or that is not text is refused", () => {
-    expect(batchRefusal(encodeParts(Buffer.from("k"), Buffer.from("v")))).toBe("accepted");
+    const write = [...encodeParts(Buffer.from("k"), Buffer.from("v"))];
+    const noText = [...encodeParts(Buffer.from("k"), Buffer.from([0xff]))];
+    expect(batchRefusal(0x0a, write.length, ...write)).toBe("accepted");
     expect(batchRefusal()).toMatch(/has no writes/);
-    expect(batchRefusal(Buffer.from([0x0a, 9, 1]))).toMatch(/not a message Write/);
-    expect(batchRefusal(encodeParts(Buffer.from("k"), Buffer.from([0xff])))).toMatch(/not text/);
+    expect(batchRefusal(0x0a, 3, 0x0a, 9, 1)).toMatch(/not a message Write/);
+    expect(batchRefusal(0x0a, write.length + 1, ...write)).toMatch(/not a message Write/);
+    expect(batchRefusal(0x0a, noText.length, ...noText)).toMatch(/not text/);
   });
 
   test("I2: an entry of a kind that only a later version knows is refused, not passed over", () => {

@@ -2,17 +2,24 @@ import { expect, test } from "bun:test";
 import * as fc from "fast-check";
 import protobuf from "protobufjs";
 import { RaftKvError } from "../../src/base/errors.ts";
-import { encodeText } from "../../src/rpc/text.ts";
-import { decodeWrite, encodeParts, encodeWrite, spanOf } from "../../src/rpc/write-codec.ts";
+import { decodeText, encodeText } from "../../src/rpc/text.ts";
+import {
+  decodeWrite,
+  decodeWriteList,
+  encodeParts,
+  encodeWrite,
+  encodeWriteList,
+  spanOf,
+} from "../../src/rpc/write-codec.ts";
 import protoText from "../../proto/raft.proto" with { type: "text" };
 import { anyText } from "../kv/command-arbitrary.ts";
 
-/** The library's own idea of the message, with texts as bytes. */
-const write = protobuf
-  .parse(protoText.replaceAll(/string (key|value)/g, "bytes $1"), { keepCase: true })
-  .root.lookupType("raft.Write");
+/** The library's own idea of the messages, with texts as bytes. */
+const { root } = protobuf.parse(protoText.replaceAll(/string (key|value)/g, "bytes $1"), { keepCase: true });
+const write = root.lookupType("raft.Write");
+const list = root.lookupType("raft.WriteList");
 
-function decode(bytes: Uint8Array) {
+function decode(bytes: Buffer) {
   return decodeWrite(bytes, spanOf(bytes));
 }
 
@@ -20,7 +27,7 @@ function encoded(fields: object): Buffer {
   return Buffer.from(write.encode(fields).finish());
 }
 
-function outcome(bytes: Uint8Array): unknown {
+function outcome(bytes: Buffer): unknown {
   try {
     return decode(bytes);
   } catch (error) {
@@ -49,6 +56,47 @@ test("I1: any key and value arrive as they were, and the library reads the same"
       expect(read).toEqual([encodeText(key).toString("hex"), encodeText(value).toString("hex")]);
       expect(encodeParts(encodeText(key), encodeText(value))).toEqual(bytes);
     }),
+  );
+});
+
+test("I1: any list of writes arrives as it was, and the library reads the same", () => {
+  const write = fc.record({ key: anyText, value: anyText });
+  fc.assert(
+    fc.property(fc.array(write, { maxLength: 20 }), (writes) => {
+      const bytes = encodeWriteList(writes);
+      expect(decodeWriteList(bytes)).toEqual(writes);
+      const fields = list.toObject(list.decode(bytes), { arrays: true });
+      expect(fields["writes"]).toHaveLength(writes.length);
+      const later = Buffer.concat([bytes, Buffer.from([0x12, 1, 9])]);
+      expect(decodeWriteList(later)).toEqual(writes);
+    }),
+  );
+});
+
+test("I1, I2: bytes are read as text exactly as decodeText reads them", () => {
+  const odd = fc.constantFrom(
+    [0xef, 0xbb, 0xbf],
+    [0xef, 0xbf, 0xbd],
+    [0xed, 0xa0, 0x80],
+    [0xff],
+    [0xc3],
+    [0x41],
+  );
+  fc.assert(
+    fc.property(
+      fc.oneof(
+        fc.uint8Array({ maxLength: 8 }),
+        fc.array(odd, { maxLength: 4 }).map((all) => all.flat()),
+      ),
+      (raw) => {
+        const value = Buffer.from(raw);
+        const text = decodeText(value);
+        expect(decode(encodeParts(Buffer.from("k"), value))).toEqual(
+          text === null ? null : { key: "k", value: text },
+        );
+      },
+    ),
+    { numRuns: 3000 },
   );
 });
 
@@ -91,7 +139,7 @@ test("I2: bytes that are no message are refused, whatever they are", () => {
   for (const bytes of wrong) expect([bytes, outcome(Buffer.from(bytes))]).toEqual([bytes, REFUSED]);
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 40 }), (bytes) => {
-      const found = outcome(bytes);
+      const found = outcome(Buffer.from(bytes));
       expect(found === null || typeof found === "string" || typeof found === "object").toBe(true);
     }),
     { numRuns: 2000 },
