@@ -6,6 +6,7 @@
  */
 import { Deployment } from "../cluster/deployment.ts";
 import { waitFor } from "../cluster/waiting.ts";
+import { measureBatchDoor } from "./batch-numbers.ts";
 import { measureFailoverUnderLoad } from "./failover-numbers.ts";
 import {
   getAtServer,
@@ -218,6 +219,7 @@ const MEASUREMENTS: Readonly<Record<string, (deployment: Deployment, table: Numb
     "long-log": measureLongLog,
     compaction: measureCompaction,
     "snapshot-latency": measureSnapshotLatency,
+    "batch-door": measureBatchDoor,
     overload: measureOverload,
   };
 
