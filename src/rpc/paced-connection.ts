@@ -1,6 +1,6 @@
 import type { Socket } from "node:net";
 import { Duplex } from "node:stream";
-import type { Intake } from "./intake.ts";
+import type { Intake, Source } from "./intake.ts";
 
 /** What waits of one connection before TCP holds the sender up, in bytes. */
 const MAX_WAITING_BYTES = 64 * 1024;
@@ -11,10 +11,9 @@ const MAX_GATHERED_BYTES = 256 * 1024;
  * A client's connection as the gRPC library gets it: it gives what has come when Intake says so, and what is written
  * in one turn of the event loop leaves in one piece, which costs either end one wake-up instead of one a frame.
  */
-export class PacedConnection extends Duplex {
+export class PacedConnection extends Duplex implements Source {
   readonly #socket: Socket;
   readonly #intake: Intake;
-  /** It is another server's or a frontend's, whose calls do not wait behind those of clients. */
   #isOurs = false;
   /** What has come and was not given. */
   #waiting: Buffer[] = [];
@@ -67,7 +66,7 @@ export class PacedConnection extends Duplex {
     this.#intake.preferred(this);
   }
 
-  /** Gives the reader at most `maxBytes`. Whether there is more to give now. Only for Intake. */
+  /** Only for Intake. */
   give(maxBytes: number): boolean {
     const bytes = this.#take(maxBytes);
     if (bytes !== null) {
