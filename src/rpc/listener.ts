@@ -8,8 +8,7 @@ export class Listener {
   readonly #onConnection: (connection: PacedConnection) => void;
   readonly #intake = new Intake();
   readonly #servers: Server[] = [];
-  /** By the address that the other side has, as the gRPC library calls a peer. */
-  readonly #connections = new Map<string, PacedConnection>();
+  readonly #connections = new Set<PacedConnection>();
 
   /** Waits for the connections to end. */
   #onNoneLeft: (() => void) | null = null;
@@ -35,9 +34,11 @@ export class Listener {
     }
   }
 
-  /** Whoever has this address is another server or a frontend. */
+  /** Whoever has this address, "host:port" as the gRPC library writes it, is another server or a frontend. */
   markAsOurs(peer: string): void {
-    this.#connections.get(peer)?.markAsOurs();
+    for (const connection of this.#connections) {
+      if (`${connection.remoteAddress}:${connection.remotePort}` === peer) connection.markAsOurs();
+    }
   }
 
   /** Takes no new connections. */
@@ -49,7 +50,7 @@ export class Listener {
   ended(graceMs: number): Promise<void> {
     return new Promise((resolve) => {
       const timer = setTimeout(() => {
-        for (const connection of this.#connections.values()) connection.destroy();
+        for (const connection of this.#connections) connection.abort();
       }, graceMs);
       this.#onNoneLeft = () => {
         clearTimeout(timer);
@@ -60,12 +61,11 @@ export class Listener {
   }
 
   #bind(host: string, port: number): Promise<void> {
-    const server = createServer({ noDelay: true }, (socket) => {
+    const server = createServer({ noDelay: true, allowHalfOpen: true }, (socket) => {
       const connection = new PacedConnection(socket, this.#intake);
-      const peer = `${connection.remoteAddress}:${connection.remotePort}`;
-      this.#connections.set(peer, connection);
+      this.#connections.add(connection);
       connection.once("close", () => {
-        this.#connections.delete(peer);
+        this.#connections.delete(connection);
         this.#tellIfNoneLeft();
       });
       this.#onConnection(connection);

@@ -6,6 +6,8 @@ import type { Intake, Source } from "./intake.ts";
 const MAX_WAITING_BYTES = 64 * 1024;
 /** What may be gathered to be sent before the writer waits, in bytes. */
 const MAX_GATHERED_BYTES = 256 * 1024;
+/** How long what was written may take to leave, and the other side to hang up, once this side has. */
+const FAREWELL_MS = 500;
 
 /**
  * A client's connection as the gRPC library gets it: it gives what has come when Intake says so, and what is written
@@ -14,6 +16,7 @@ const MAX_GATHERED_BYTES = 256 * 1024;
 export class PacedConnection extends Duplex implements Source {
   readonly #socket: Socket;
   readonly #intake: Intake;
+  readonly #farewellMs: number;
   #isOurs = false;
   /** What has come and was not given. */
   #waiting: Buffer[] = [];
@@ -33,10 +36,11 @@ export class PacedConnection extends Duplex implements Source {
   /** Who waits until there is room. */
   #writer: (() => void) | null = null;
 
-  constructor(socket: Socket, intake: Intake) {
+  constructor(socket: Socket, intake: Intake, farewellMs = FAREWELL_MS) {
     super({ allowHalfOpen: false });
     this.#socket = socket;
     this.#intake = intake;
+    this.#farewellMs = farewellMs;
     socket.on("data", (bytes) => this.#arrived(Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes)));
     socket.on("end", () => {
       this.#input = "ended";
@@ -45,6 +49,7 @@ export class PacedConnection extends Duplex implements Source {
     socket.on("drain", () => this.#drained());
     socket.on("error", () => this.destroy());
     socket.on("close", () => this.destroy());
+    this.on("drain", () => this.#offer());
     // Whoever uses it hears of "close".
     this.on("error", () => {});
   }
@@ -68,7 +73,8 @@ export class PacedConnection extends Duplex implements Source {
 
   /** Only for Intake. */
   give(maxBytes: number): boolean {
-    const bytes = this.#take(maxBytes);
+    // Who does not take the answers is not asked for more, or they would pile up.
+    const bytes = this.writableNeedDrain ? null : this.#take(maxBytes);
     if (bytes !== null) {
       this.#isWanted = false;
       // The reader may ask for more before this returns.
@@ -79,8 +85,14 @@ export class PacedConnection extends Duplex implements Source {
       this.#input = "told";
       this.push(null);
     }
-    this.#isReady = this.#isWanted && this.#waitingBytes > 0 && !this.destroyed;
+    this.#isReady = this.#isWanted && this.#waitingBytes > 0 && !this.writableNeedDrain && !this.destroyed;
     return this.#isReady;
+  }
+
+  /** Ends it at once, whatever was written and has not left. */
+  abort(): void {
+    this.#socket.destroy();
+    this.destroy();
   }
 
   override _read(): void {
@@ -104,19 +116,31 @@ export class PacedConnection extends Duplex implements Source {
     this.#send();
     this.#socket.end();
     done();
+    this.#offer();
   }
 
+  /** What the library has written has left, as far as it knows: "close" comes when it has. */
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
     this.#intake.gone(this);
     this.#waiting = [];
-    // What the library has written has left, as far as it knows.
+    this.#waitingBytes = 0;
+    if (this.#socket.destroyed) {
+      done(error);
+      return;
+    }
     this.#send();
-    if (this.#isCongested) this.#socket.destroy();
-    else this.#socket.destroySoon();
-    done(error);
+    this.#socket.end();
+    // With bytes that nobody reads it would be reset, and the other side might not get all of the answers.
+    this.#socket.resume();
+    const timer = setTimeout(() => this.#socket.destroy(), this.#farewellMs);
+    this.#socket.once("close", () => {
+      clearTimeout(timer);
+      done(error);
+    });
   }
 
   #arrived(bytes: Buffer): void {
+    if (this.destroyed) return;
     this.#waiting.push(bytes);
     this.#waitingBytes += bytes.length;
     this.#offer();
@@ -124,7 +148,8 @@ export class PacedConnection extends Duplex implements Source {
   }
 
   #offer(): void {
-    if (this.#isReady || !this.#isWanted || (this.#waitingBytes === 0 && this.#input !== "ended")) return;
+    if (this.#isReady || this.writableNeedDrain || !this.#isWanted || this.destroyed) return;
+    if (this.#waitingBytes === 0 && this.#input !== "ended") return;
     this.#isReady = true;
     this.#intake.arrived(this);
   }
