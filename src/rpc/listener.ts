@@ -19,7 +19,7 @@ export class Listener {
 
   /**
    * Serves on `port` at every one of `hosts`, the first of which must work; the others are left out where
-   * the machine does not have them. Rejects with RaftKvError "io" when the port is taken.
+   * the machine does not have them. Rejects with RaftKvError "io" when the port is taken, and serves nowhere then.
    */
   async listen(hosts: readonly string[], port: number): Promise<void> {
     for (const [position, host] of hosts.entries()) {
@@ -28,6 +28,7 @@ export class Listener {
       } catch (error) {
         const taken = /EADDRINUSE/.test(String(error));
         if (position > 0 && !taken) continue;
+        this.close();
         const why = taken ? "is in use by another process" : `cannot be opened: ${describeError(error)}`;
         throw new RaftKvError("io", `port ${port} on ${host} ${why}`, { cause: error });
       }
@@ -43,7 +44,7 @@ export class Listener {
 
   /** Takes no new connections. */
   close(): void {
-    for (const server of this.#servers) server.close();
+    for (const server of this.#servers.splice(0)) server.close();
   }
 
   /** Resolves when all connections have ended, by themselves within `graceMs` or by force. */
