@@ -62,6 +62,8 @@ test("F3: a server that dies while it starts is told to whoever asked, and can b
   const supervisor = await withHeld(supervised, [1]);
   const asked = [supervisor.startServer(1, null), supervisor.startServer(1, null)].map(outcome);
   await launched(supervised, [1]);
+  // A server that runs is found in its turn, after the second call had its own.
+  await supervisor.startServer(0, null);
   process.kill(await supervised.pid(1), "SIGKILL");
   for (const end of await Promise.all(asked)) {
     expect(end).toMatch(/^failedPrecondition: server 1 was ended by SIGKILL/);
