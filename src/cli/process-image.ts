@@ -13,12 +13,20 @@ const C_LIBRARIES: readonly string[] =
     : ["libc.so.6", `libc.musl-${process.arch === "arm64" ? "aarch64" : "x86_64"}.so.1`, "libc.so"];
 
 /**
- * Starts this program anew in this process, called `argv0` and with `args`. It returns only when that
- * cannot be done here, and then says why. Nothing may be open that has to be closed in order.
+ * Starts this program anew in this process, called `argv0` and with `args`; `environment` is added to what is there,
+ * and takes the place of nothing. It returns only when that cannot be done here, and then says why. Nothing may be
+ * open that has to be closed in order.
  */
-export function restartAs(argv0: string, args: readonly string[]): string {
+export function restartAs(
+  argv0: string,
+  args: readonly string[],
+  environment: Readonly<Record<string, string>>,
+): string {
   try {
     const { symbols } = openCLibrary();
+    for (const [name, value] of Object.entries(environment)) {
+      symbols.setenv(ptr(cString(name)), ptr(cString(value)), 0);
+    }
     const strings = [argv0, ...selfCommand().slice(1), ...args].map(cString);
     const pointers = new BigUint64Array([...strings.map((string) => BigInt(ptr(string))), 0n]);
     symbols.execv(ptr(cString(process.execPath)), ptr(pointers));
@@ -32,7 +40,10 @@ function openCLibrary() {
   const reasons: string[] = [];
   for (const library of C_LIBRARIES) {
     try {
-      return dlopen(library, { execv: { args: [FFIType.ptr, FFIType.ptr], returns: FFIType.i32 } });
+      return dlopen(library, {
+        execv: { args: [FFIType.ptr, FFIType.ptr], returns: FFIType.i32 },
+        setenv: { args: [FFIType.ptr, FFIType.ptr, FFIType.i32], returns: FFIType.i32 },
+      });
     } catch (error) {
       reasons.push(describeError(error));
     }

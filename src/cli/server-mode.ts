@@ -2,6 +2,7 @@ import { resolve } from "node:path";
 import { loadConfig, serverAddress, serverPort, type Config } from "../config/config.ts";
 import { formatAddress } from "../config/peers.ts";
 import { processName } from "../frontend/process-table.ts";
+import { SERVER_ENVIRONMENT } from "../frontend/server-environment.ts";
 import { configureLogging, createLogger } from "../observability/logger.ts";
 import { memberOf } from "../raft/configuration.ts";
 import { listenHosts } from "../rpc/listen-hosts.ts";
@@ -96,7 +97,7 @@ function takeServerName(
   const start = process.argv.indexOf("--mode");
   if (process.argv0 === name && identity.every((word, at) => process.argv[start + at] === word)) return;
   const config = configPath === null ? [] : ["--config", resolve(configPath)];
-  const reason = restartAs(name, [...identity, ...further, ...config]);
+  const reason = restartAs(name, [...identity, ...further, ...config], SERVER_ENVIRONMENT);
   const log = createLogger("server", String(id));
   log.warn(`frontends cannot find this process: it cannot call itself ${name}`, { reason });
 }

@@ -7,6 +7,7 @@ import { formatPeers } from "../config/peers.ts";
 import { isNumbered, type AddressOf, type Cluster } from "./cluster.ts";
 import { lastWords } from "./last-words.ts";
 import { processName } from "./process-table.ts";
+import { SERVER_ENVIRONMENT } from "./server-environment.ts";
 
 export interface LauncherOptions {
   /** What runs this program: see selfCommand. */
@@ -93,7 +94,7 @@ export class Launcher {
       // A session of its own: a terminal's Ctrl-C is for the frontend, which then stops its servers in order.
       const child = Bun.spawn([...words], {
         argv0,
-        env,
+        env: { ...SERVER_ENVIRONMENT, ...env },
         detached: true,
         stdin: "ignore",
         stdout: log,

@@ -12,7 +12,7 @@ const SECONDS = 60;
  * Calls under way at the same time: twice what a leader lets wait. With more of them, what holds the load up is the
  * process that makes it.
  */
-const CLIENTS = 8192;
+const CLIENTS = 5000;
 const SAMPLE_MS = 500;
 const NORMAL_AFTER_MS = 2000;
 

@@ -1,4 +1,5 @@
 import { afterEach, expect, setDefaultTimeout, test } from "bun:test";
+import { SERVER_ENVIRONMENT } from "../../src/frontend/server-environment.ts";
 import { RpcClient } from "../../src/rpc/rpc-client.ts";
 import { raftkv, spawnRaftkv } from "./raftkv-process.ts";
 import { workingDirectory } from "./working-directory.ts";
@@ -25,6 +26,13 @@ async function untilServing(port: number): Promise<void> {
   }
 }
 
+/** Elsewhere than on Linux nobody can tell. */
+async function hasServerEnvironment(pid: number): Promise<boolean> {
+  if (process.platform !== "linux") return true;
+  const words = (await Bun.file(`/proc/${pid}/environ`).text()).split("\0");
+  return Object.entries(SERVER_ENVIRONMENT).every(([name, value]) => words.includes(`${name}=${value}`));
+}
+
 test("a server started by hand is found as raftserver<id + 1> with its absolute state directory, and SIGTERM ends it", async () => {
   const { directory, serverPort, remove } = await workingDirectory();
   cleanups.push(remove);
@@ -48,6 +56,7 @@ test("a server started by hand is found as raftserver<id + 1> with its absolute 
   const ps = Bun.spawnSync(["ps", "-ww", "-o", "command=", "-p", String(server.pid)]).stdout.toString();
   expect(ps).toStartWith("raftserver1 ");
   expect(ps).toContain(`--mode server --id 0 --state-dir ${directory}/state `);
+  expect(await hasServerEnvironment(server.pid)).toBe(true);
 
   server.kill("SIGTERM");
   expect(await server.exited).toBe(0);

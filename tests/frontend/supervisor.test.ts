@@ -4,6 +4,7 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { defined } from "../../src/base/assert.ts";
 import { readClusterRecord, writeClusterRecord } from "../../src/frontend/cluster-record.ts";
+import { SERVER_ENVIRONMENT } from "../../src/frontend/server-environment.ts";
 import { FrontendLock } from "../../src/frontend/frontend-lock.ts";
 import { initialConfiguration } from "../../src/raft/configuration.ts";
 import { INITIAL_HARD_STATE } from "../../src/raft/hard-state.ts";
@@ -37,6 +38,18 @@ describe("StartRaft", () => {
       [2, 1],
     ]);
   });
+
+  test.if(process.platform === "linux")(
+    "servers find in their environment how much memory to do with",
+    async () => {
+      await using supervised = await Supervised.create();
+      await (await supervised.supervisor()).startRaft(1);
+      const environment = await readFile(`/proc/${await supervised.pid(0)}/environ`, "utf8");
+      for (const [name, value] of Object.entries(SERVER_ENVIRONMENT)) {
+        expect(environment.split("\0")).toContain(`${name}=${value}`);
+      }
+    },
+  );
 
   test("erases what belongs to servers, and nothing else", async () => {
     await using supervised = await Supervised.create();
