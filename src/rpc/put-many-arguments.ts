@@ -8,6 +8,13 @@ import { decodeWrite, spanOf, type WriteSpan } from "./write-codec.ts";
 /** Of one call. More would keep a server from everything else while it applies them. */
 export const MAX_WRITES = 4096;
 
+/**
+ * Bytes that a write may have beside its key and value: what frames them, and what a later version adds. Nobody counts
+ * them, so that they must not be many: a message that can just be taken could not be passed on, and would end the
+ * conversation that it is to travel in, with everybody's calls.
+ */
+const MAX_OTHER_BYTES = 64;
+
 /** Of keys and values together, where the limits on them allow no single Put that is larger. */
 const MIN_BATCH_BYTES = 1024 * 1024;
 
@@ -53,7 +60,7 @@ function checkWrites(
 ): number {
   if (writes.length === 0) throw invalid("the batch is empty: give it at least one write");
   if (writes.length > MAX_WRITES) {
-    throw invalid(`the batch has ${writes.length} writes: at most ${MAX_WRITES} are allowed`);
+    throw invalid(`the batch has more than ${MAX_WRITES} writes: send fewer at once`);
   }
   const maxBytes = maxWriteBytes(limits);
   let total = 0;
@@ -64,6 +71,10 @@ function checkWrites(
     if (keyBytes === 0) throw invalidWrite(position, "the key is empty: give it at least one byte");
     if (keyBytes > limits.maxKeyBytes) throw tooLong(position, "key", keyBytes, limits.maxKeyBytes);
     if (valueBytes > limits.maxValueBytes) throw tooLong(position, "value", valueBytes, limits.maxValueBytes);
+    const otherBytes = bytes.length - keyBytes - valueBytes;
+    if (otherBytes > MAX_OTHER_BYTES) {
+      throw invalidWrite(position, `it has ${otherBytes} bytes that are neither its key nor its value`);
+    }
     total += keyBytes + valueBytes;
     if (total > maxBytes) {
       throw invalid(`the keys and values of the batch have more than ${maxBytes} bytes: send fewer at once`);

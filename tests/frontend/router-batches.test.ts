@@ -3,6 +3,7 @@ import { expect, setDefaultTimeout, test } from "bun:test";
 import { newCluster } from "../../src/frontend/cluster.ts";
 import { CurrentCluster } from "../../src/frontend/current-cluster.ts";
 import { Router } from "../../src/frontend/router.ts";
+import { MAX_MESSAGE_BYTES } from "../../src/rpc/definition.ts";
 import { RpcServer, type Handlers } from "../../src/rpc/rpc-server.ts";
 import type { PutManyArgs } from "../../src/rpc/wire.ts";
 import { encodeParts, encodeWrite } from "../../src/rpc/write-codec.ts";
@@ -43,6 +44,13 @@ function batchOf(fields: Partial<PutManyArgs> = {}): PutManyArgs {
     routerRetried: false,
   };
   return { writes: WRITES, ...names, ...fields };
+}
+
+/** A field that nobody knows, of so many bytes, for which the length takes four. */
+function paddingOf(bytes: number): Buffer {
+  const length = bytes - 5;
+  const header = [0x1a, ...[0, 7, 14].map((shift) => 0x80 | ((length >> shift) & 0x7f)), length >> 21];
+  return Buffer.concat([Buffer.from(header), Buffer.alloc(length)]);
 }
 
 test("a PutMany reaches the leader with its writes as they came, under the client's name and a name of ours", async () => {
@@ -98,6 +106,8 @@ test("I2: what can never be served is refused at once, and nothing is sent", asy
     [encodeWrite({ key: "", value: "v" })],
     [encodeWrite({ key: "k".repeat(65), value: "v" })],
     [Buffer.from([0x0a, 9])],
+    // The largest that the frontend itself can take: with its name it would be too large for the leader.
+    [Buffer.concat([encodeWrite({ key: "k", value: "v" }), paddingOf(MAX_MESSAGE_BYTES - 16)])],
   ];
   for (const writes of wrong) {
     const { wrongLeader, code, error } = await router.putMany(batchOf({ writes }), PATIENT_MS);

@@ -48,7 +48,7 @@ function refusals(writes: readonly Buffer[], textLimits = limits): readonly stri
 test("I2: an empty batch, and one of too many writes or bytes, is refused", () => {
   for (const said of refusals([])) expect(said).toBe("the batch is empty: give it at least one write");
   const many = Array.from({ length: MAX_WRITES + 1 }, (_, n) => write(`${n}`, ""));
-  for (const said of refusals(many)) expect(said).toContain("4097 writes: at most 4096");
+  for (const said of refusals(many)) expect(said).toContain("more than 4096 writes");
   expect(refusals(many.slice(1))).toEqual(["accepted", "accepted"]);
   const large = { maxKeyBytes: 4096, maxValueBytes: 1 << 20 };
   const largest = [write("k".repeat(4096), "v".repeat(1 << 20))];
@@ -56,6 +56,16 @@ test("I2: an empty batch, and one of too many writes or bytes, is refused", () =
   for (const said of refusals([...largest, write("k", "")], large))
     expect(said).toContain("more than 1052672 bytes");
   expect(maxWriteBytes(limits)).toBe(1 << 20);
+});
+
+test("I2, I4: a write with more beside its key and value than frames them is refused, as nobody counts that", () => {
+  const padded = (bytes: number): Buffer =>
+    Buffer.concat([write("k", "v"), Buffer.from([0x1a, bytes]), Buffer.alloc(bytes)]);
+  expect(refusals([padded(58)])).toEqual(["accepted", "accepted"]);
+  const said = "write 2 of the batch: it has 65 bytes that are neither its key nor its value";
+  expect(refusals([write("k", ""), padded(59)])).toEqual([said, said]);
+  const repeated = Buffer.concat(Array.from({ length: 20 }, () => write("k", "v")));
+  for (const refused of refusals([repeated])) expect(refused).toContain("it has 118 bytes");
 });
 
 test("I2: each write is checked as a put is, and the refusal says which it is", () => {
