@@ -9,6 +9,8 @@ import { fromJSON } from "@grpc/proto-loader";
 import protobuf from "protobufjs";
 import { assert } from "../base/assert.ts";
 import protoText from "../../proto/raft.proto" with { type: "text" };
+import { MAX_WRITES } from "./put-many-arguments.ts";
+import { endOfWrites } from "./write-codec.ts";
 
 /**
  * Fields that hold keys and values. On the wire a proto3 string and bytes are the same; we read them as
@@ -59,13 +61,28 @@ function loadServices(): Services {
   const loaded = loadPackageDefinition(
     fromJSON(root.toJSON(), { keepCase: true, longs: Number, enums: String, defaults: true, oneofs: true }),
   );
-  return { FrontEnd: serviceOf(loaded, "FrontEnd"), KeyValueStore: serviceOf(loaded, "KeyValueStore") };
+  return {
+    FrontEnd: withBoundedBatches(serviceOf(loaded, "FrontEnd")),
+    KeyValueStore: withBoundedBatches(serviceOf(loaded, "KeyValueStore")),
+  };
 }
 
 function readAsBytes(root: protobuf.Root, message: string, field: string, type: string): void {
   const found = root.lookupType(`raft.${message}`).fields[field];
   assert(found?.type === type, `raft.proto has no ${type} ${message}.${field}`);
   found.type = "bytes";
+}
+
+/**
+ * The library makes an object of every write, and an empty one takes two bytes of a message: millions of them would
+ * keep the process busy for seconds. One more than is allowed is enough to be refused for.
+ */
+function withBoundedBatches(service: ServiceDefinition): ServiceDefinition {
+  const method = service["PutMany"];
+  assert(method !== undefined, "raft.proto has no RPC PutMany");
+  const requestDeserialize = (bytes: Buffer): unknown =>
+    method.requestDeserialize(bytes.subarray(0, endOfWrites(bytes, MAX_WRITES + 1)));
+  return { ...service, PutMany: { ...method, requestDeserialize } };
 }
 
 function serviceOf(loaded: ReturnType<typeof loadPackageDefinition>, name: ServiceName): ServiceDefinition {

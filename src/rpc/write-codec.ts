@@ -88,11 +88,25 @@ export function spanOf(bytes: Uint8Array, from = 0, to = bytes.length): WriteSpa
       if (tag === KEY_TAG) [keyStart, keyEnd] = [start, at];
       else [valueStart, valueEnd] = [start, at];
     } else {
-      at = endOfUnknown(bytes, at);
+      at = endOfField(bytes, at);
     }
     if (at > to) throw malformed();
   }
   return { keyStart, keyEnd, valueStart, valueEnd };
+}
+
+/**
+ * Where the first `count` writes end of a message that has them as its field 1, as WriteList and PutManyArgs; the end
+ * of the bytes when there are no more. Throws as spanOf.
+ */
+export function endOfWrites(bytes: Uint8Array, count: number): number {
+  let found = 0;
+  let at = 0;
+  while (at < bytes.length && found < count) {
+    if (bytes[at] === WRITE_TAG) found += 1;
+    at = endOfField(bytes, at);
+  }
+  return at;
 }
 
 /** The write, which keeps nothing of the bytes; null when its key or value is not text. */
@@ -107,7 +121,7 @@ export function decodeWriteList(bytes: Buffer): readonly Write[] | null {
   const writes: Write[] = [];
   for (let at = 0; at < bytes.length;) {
     if (bytes[at] !== WRITE_TAG) {
-      at = endOfUnknown(bytes, at);
+      at = endOfField(bytes, at);
       continue;
     }
     const { value: length, end: start } = readVarint(bytes, at + 1);
@@ -192,15 +206,17 @@ function readVarint(bytes: Uint8Array, start: number): { readonly value: number;
   throw malformed();
 }
 
-/** Where the field ends that begins at `start`, and of which a later version may know more. */
-function endOfUnknown(bytes: Uint8Array, start: number): number {
+/** Where the field ends that begins at `start`, whatever it is. */
+function endOfField(bytes: Uint8Array, start: number): number {
   const { value: tag, end: after } = readVarint(bytes, start);
-  const end = after + unknownByteLength(bytes, after, tag % 8);
+  // A tag with more bytes than it needs may be one that we know: to pass it over would lose a key or a value.
+  if (after - start !== varintBytes(tag)) throw malformed();
+  const end = after + fieldByteLength(bytes, after, tag % 8);
   if (end > bytes.length || tag < 8) throw malformed();
   return end;
 }
 
-function unknownByteLength(bytes: Uint8Array, start: number, wireType: number): number {
+function fieldByteLength(bytes: Uint8Array, start: number, wireType: number): number {
   if (wireType === EIGHT_BYTES) return 8;
   if (wireType === FOUR_BYTES) return 4;
   if (wireType === BYTES) {

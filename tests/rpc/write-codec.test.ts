@@ -2,6 +2,8 @@ import { expect, test } from "bun:test";
 import * as fc from "fast-check";
 import protobuf from "protobufjs";
 import { RaftKvError } from "../../src/base/errors.ts";
+import { services } from "../../src/rpc/definition.ts";
+import { MAX_WRITES } from "../../src/rpc/put-many-arguments.ts";
 import { decodeText, encodeText } from "../../src/rpc/text.ts";
 import {
   decodeWrite,
@@ -9,6 +11,7 @@ import {
   encodeParts,
   encodeWrite,
   encodeWriteList,
+  endOfWrites,
   spanOf,
 } from "../../src/rpc/write-codec.ts";
 import protoText from "../../proto/raft.proto" with { type: "text" };
@@ -135,6 +138,9 @@ test("I2: bytes that are no message are refused, whatever they are", () => {
     [0x1b],
     [0x02, 0],
     [0x1f, 1],
+    // The tags of a key and of a value, a byte longer than they need be.
+    [0x8a, 0, 1, 0x6b],
+    [0x0a, 1, 0x6b, 0x92, 0, 1, 0x76],
   ];
   for (const bytes of wrong) expect([bytes, outcome(Buffer.from(bytes))]).toEqual([bytes, REFUSED]);
   fc.assert(
@@ -149,4 +155,28 @@ test("I2: bytes that are no message are refused, whatever they are", () => {
 test("I2: a key or value that is not text is told, and never replaced", () => {
   expect(decode(encodeParts(Buffer.from([0xff]), Buffer.from("v")))).toBeNull();
   expect(decode(encodeParts(Buffer.from("k"), Buffer.from([0x80])))).toBeNull();
+});
+
+test("I2, I4: of a batch of too many writes no more are read than it takes to refuse it", () => {
+  const [clientId, empty] = [
+    [0x10, 7],
+    [0x0a, 0],
+  ];
+  const args = (writes: number): Buffer =>
+    Buffer.concat([
+      Buffer.from(clientId),
+      Buffer.alloc(2 * writes, Buffer.from(empty)),
+      Buffer.from([0x18, 9]),
+    ]);
+  expect(endOfWrites(args(3), 3)).toBe(8);
+  expect(endOfWrites(args(3), 4)).toBe(10);
+  const read = [services.FrontEnd, services.KeyValueStore].map(
+    (service) => service["PutMany"]?.requestDeserialize,
+  );
+  for (const deserialize of read) {
+    expect(deserialize?.(args(MAX_WRITES))).toMatchObject({ clientId: 7, requestId: 9 });
+    expect(deserialize?.(args(100_000))).toHaveProperty("writes.length", MAX_WRITES + 1);
+    // A message that cannot be counted is not read at all.
+    expect(() => deserialize?.(Buffer.concat([Buffer.from([0x8a, 0, 0]), args(1)]))).toThrow(REFUSED);
+  }
 });
