@@ -102,6 +102,8 @@ class Import {
   #entries = 0;
   /** Of the lines that were acknowledged. */
   #bytes = 0;
+  /** More may have taken effect than was acknowledged, whichever error the import ends with. */
+  #isInDoubt = false;
 
   constructor(options: ImportOptions, source: Source, signal: AbortSignal) {
     this.#options = options;
@@ -168,7 +170,10 @@ class Import {
         break;
       } catch (error) {
         const again = error instanceof RaftKvError && error.code === "overloaded";
-        if (!again || performance.now() + OVERLOADED_PAUSE_MS > untilMs) throw locate(error, batch);
+        if (!again || performance.now() + OVERLOADED_PAUSE_MS > untilMs) {
+          this.#isInDoubt ||= leavesDoubt(error);
+          throw locate(error, batch);
+        }
       }
       await Bun.sleep(OVERLOADED_PAUSE_MS);
     }
@@ -201,7 +206,7 @@ class Import {
       const what = `${EXPECTED}, but ${error.message}; ${done}, all before it`;
       return new RaftKvError(error.code, `${name}:${error.lineNumber}: ${what}`, { cause: error });
     }
-    const hint = DOUBTFUL.has(error.code) ? "; to be sure of the others import it again" : "";
+    const hint = this.#isInDoubt || leavesDoubt(error) ? "; to be sure of the others import it again" : "";
     return new RaftKvError(error.code, `${name}${placeOf(error)}: ${error.message}; ${done}${hint}`, {
       cause: error,
     });
@@ -210,6 +215,10 @@ class Import {
 
 /** After these more may have taken effect than was acknowledged. */
 const DOUBTFUL: ReadonlySet<ErrorCode> = new Set(["unknownOutcome", "unavailable", "internal"]);
+
+function leavesDoubt(error: unknown): boolean {
+  return error instanceof RaftKvError && DOUBTFUL.has(error.code);
+}
 
 /** A refusal of one write, with the line that it stands on. */
 class RefusedLine extends RaftKvError {

@@ -125,6 +125,26 @@ test("C2: a batch of which nobody knows what became ends the import, which says 
   expect(output.json).toMatchObject({ error: { code: "unknownOutcome" } });
 });
 
+test("C2: a refusal does not hide that nobody knows what became of another batch", async () => {
+  await using directory = await temporaryDirectory();
+  const refused = Promise.withResolvers<void>();
+  let batches = 0;
+  await using frontend = await keeper(async () => {
+    batches += 1;
+    if (batches === 1) {
+      await refused.promise;
+      return { wrongLeader: true, code: "UNKNOWN_OUTCOME", error: "outcome unknown: no answer" };
+    }
+    // The refusal is there before the other answer.
+    setTimeout(refused.resolve, 200);
+    return { code: "FAILED_PRECONDITION", error: "it is not served" };
+  });
+  const file = await fileOf(directory.path, lines(100));
+  expect(await failureLine(["import", file, "--address", frontend.address])).toBe(
+    `${file}: it is not served; 0 entries were acknowledged; to be sure of the others import it again`,
+  );
+});
+
 test("I3: a batch that finds the cluster overloaded is sent again after a while, and given up in time", async () => {
   await using directory = await temporaryDirectory();
   let refusals = 3;
