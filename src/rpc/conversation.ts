@@ -2,6 +2,7 @@ import { Metadata, status, type Client, type ClientDuplexStream, type ServiceErr
 import { defined } from "../base/assert.ts";
 import { batchesOf, type AnswerBatch, type BatchedCall, type CallBatch } from "./batched-call.ts";
 import type { MethodDefinition } from "@grpc/grpc-js";
+import { MAX_MESSAGE_BYTES } from "./definition.ts";
 
 /** A call that ended without a response. */
 export interface CallFailure {
@@ -22,6 +23,9 @@ interface Call {
   sent: boolean;
   readonly done: (outcome: Buffer | CallFailure) => void;
 }
+
+/** More than a call has in a message beside its request. */
+const FRAME_BYTES = 1024;
 
 type Stream = ClientDuplexStream<CallBatch, AnswerBatch>;
 
@@ -76,6 +80,14 @@ export class Conversation {
     const timer = setTimeout(() => this.#expire(number), timeoutMs);
     const deadlineMs = performance.now() + timeoutMs;
     this.#calls.set(number, { method, request, deadlineMs, timer, sent: false, done });
+    if (request.length > MAX_MESSAGE_BYTES - FRAME_BYTES) {
+      // Sent, it would end the conversation, and with it every other call.
+      const details = `the request has ${request.length} bytes, which is too many`;
+      queueMicrotask(() =>
+        this.#settle(number, { code: status.RESOURCE_EXHAUSTED, details, neverLeft: true }),
+      );
+      return;
+    }
     this.#waiting.add(number);
     this.#stream ??= this.#converse();
     this.#flushLater();

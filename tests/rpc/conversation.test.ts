@@ -3,7 +3,7 @@ import { afterEach, expect, setDefaultTimeout, test } from "bun:test";
 import { defined } from "../../src/base/assert.ts";
 import { RaftKvError } from "../../src/base/errors.ts";
 import type { AnswerBatch, CallBatch } from "../../src/rpc/batched-call.ts";
-import { CONVERSE, services } from "../../src/rpc/definition.ts";
+import { CONVERSE, MAX_MESSAGE_BYTES, services } from "../../src/rpc/definition.ts";
 import { RpcClient } from "../../src/rpc/rpc-client.ts";
 import { RpcServer, type CallContext, type Handlers } from "../../src/rpc/rpc-server.ts";
 import { encodeText } from "../../src/rpc/text.ts";
@@ -74,6 +74,21 @@ test("I4: calls that travel together are answered each for itself, a slow one ho
   ]);
   slow.resolve();
   expect(await last).toBe("slow!");
+});
+
+test("I4: a request that is too large for a message is refused, and the calls beside it are answered", async () => {
+  const slow = Promise.withResolvers<void>();
+  const { port } = await serve(async (key) => {
+    if (key === "slow") await slow.promise;
+    return echo(`${key.length}`, { remainingMs: null });
+  });
+  const client = connect(port);
+  const beside = get(client, "slow");
+  const large = MAX_MESSAGE_BYTES - 10;
+  expect(await get(client, "k".repeat(large))).toBe("invalidArgument");
+  slow.resolve();
+  expect(await beside).toBe("4!");
+  expect(await get(client, "k".repeat(large - 1100))).toBe(`${large - 1100}!`);
 });
 
 test("I3: more calls than a server takes at once are all answered, and so are answers of many megabytes", async () => {
