@@ -73,10 +73,7 @@ export class RpcServer {
     this.#server.addService(definition, { ...implementation, [CONVERSE]: converse });
   }
 
-  /**
-   * Serves on `port` at every one of `hosts`, the first of which must work; the others are left out where
-   * the machine does not have them. Rejects with RaftKvError "io" when the port is taken.
-   */
+  /** As Listener.listen. */
   listen(hosts: readonly string[], port: number): Promise<void> {
     return this.#listener.listen(hosts, port);
   }
