@@ -1,7 +1,7 @@
 /**
  * Measures the numbers that the README states and prints them as a table: `bun tests/bench/numbers.ts`, or
  * `make numbers`; names of measurements as arguments choose among them. It runs the executable as real processes
- * in a directory under the system's temporary one, takes about sixteen minutes, and exits with 1 when a number
+ * in a directory under the system's temporary one, takes some twenty minutes, and exits with 1 when a number
  * falls short.
  */
 import { Deployment } from "../cluster/deployment.ts";
