@@ -2,15 +2,10 @@
  * A process can take another command line only by starting its program anew: execv(2) does that in place,
  * with the same pid, parent, working directory and open standard streams.
  */
-import { dlopen, FFIType, ptr } from "bun:ffi";
+import { FFIType, ptr } from "bun:ffi";
 import { describeError } from "../base/errors.ts";
 import { selfCommand } from "../frontend/launcher.ts";
-
-/** Where the C library may be: glibc, musl, macOS. */
-const C_LIBRARIES: readonly string[] =
-  process.platform === "darwin"
-    ? ["libSystem.dylib"]
-    : ["libc.so.6", `libc.musl-${process.arch === "arm64" ? "aarch64" : "x86_64"}.so.1`, "libc.so"];
+import { openCLibrary } from "../server/c-library.ts";
 
 /**
  * Starts this program anew in this process, called `argv0` and with `args`; `environment` is added to what is there,
@@ -23,32 +18,20 @@ export function restartAs(
   environment: Readonly<Record<string, string>>,
 ): string {
   try {
-    const { symbols } = openCLibrary();
+    const library = openCLibrary({
+      execv: { args: [FFIType.ptr, FFIType.ptr], returns: FFIType.i32 },
+      setenv: { args: [FFIType.ptr, FFIType.ptr, FFIType.i32], returns: FFIType.i32 },
+    });
     for (const [name, value] of Object.entries(environment)) {
-      symbols.setenv(ptr(cString(name)), ptr(cString(value)), 0);
+      library.setenv(ptr(cString(name)), ptr(cString(value)), 0);
     }
     const strings = [argv0, ...selfCommand().slice(1), ...args].map(cString);
     const pointers = new BigUint64Array([...strings.map((string) => BigInt(ptr(string))), 0n]);
-    symbols.execv(ptr(cString(process.execPath)), ptr(pointers));
+    library.execv(ptr(cString(process.execPath)), ptr(pointers));
     return "execv failed";
   } catch (error) {
     return describeError(error);
   }
-}
-
-function openCLibrary() {
-  const reasons: string[] = [];
-  for (const library of C_LIBRARIES) {
-    try {
-      return dlopen(library, {
-        execv: { args: [FFIType.ptr, FFIType.ptr], returns: FFIType.i32 },
-        setenv: { args: [FFIType.ptr, FFIType.ptr, FFIType.i32], returns: FFIType.i32 },
-      });
-    } catch (error) {
-      reasons.push(describeError(error));
-    }
-  }
-  throw new Error(reasons.join("; "));
 }
 
 function cString(text: string): Buffer {

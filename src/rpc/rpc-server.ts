@@ -50,20 +50,27 @@ export class RpcServer {
   readonly #connections = this.#server.createConnectionInjector(ServerCredentials.createInsecure());
   readonly #listener = new Listener((connection) => this.#connections.injectConnection(connection));
   readonly #desks = new Set<CallDesk>();
+  #calls = 0;
+
+  /** How many calls have come so far. */
+  get calls(): number {
+    return this.#calls;
+  }
 
   add<S extends ServiceName>(name: S, handlers: Handlers<S>): void {
-    const implementation = Object.fromEntries(
-      Object.entries(handlers).map(([method, handler]) => [method, unary(handler as UnaryHandler)]),
+    const counted = Object.entries(handlers).map(
+      ([method, handler]) => [method, this.#counted(handler as UnaryHandler)] as const,
     );
+    const implementation = Object.fromEntries(counted.map(([method, handler]) => [method, unary(handler)]));
     const definition = services[name];
     if (definition[CONVERSE] === undefined) {
       this.#server.addService(definition, implementation);
       return;
     }
     const methods = new Map(
-      Object.entries(handlers).map(([method, handler]) => [
+      counted.map(([method, handler]) => [
         method,
-        deskMethod(defined(definition[method], `no RPC ${name}.${method}`), handler as UnaryHandler),
+        deskMethod(defined(definition[method], `no RPC ${name}.${method}`), handler),
       ]),
     );
     const converse = (stream: ServerDuplexStream<CallBatch, AnswerBatch>): void => {
@@ -85,6 +92,13 @@ export class RpcServer {
     this.#connections.drain(CLOSE_GRACE_MS);
     await this.#listener.ended(CLOSE_GRACE_MS);
     this.#server.forceShutdown();
+  }
+
+  #counted(handler: UnaryHandler): UnaryHandler {
+    return (request, context) => {
+      this.#calls += 1;
+      return handler(request, context);
+    };
   }
 }
 

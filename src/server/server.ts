@@ -19,6 +19,8 @@ import { Addresses } from "./addresses.ts";
 import { createServer, type Creation } from "./creation.ts";
 import { keyValueService } from "./key-value-service.ts";
 import { OpenSnapshots } from "./open-snapshots.ts";
+import { schedulingSwitch } from "./scheduling-policy.ts";
+import { Scheduling } from "./scheduling.ts";
 import { systemClock } from "./system-clock.ts";
 import { randomInt } from "./system-random.ts";
 
@@ -125,6 +127,9 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     throw error;
   }
   node.start();
+  const setPolicy = schedulingSwitch();
+  const scheduling =
+    setPolicy && new Scheduling(systemClock, () => rpcServer.calls + node.appliedIndex, setPolicy);
   log.info("serving", { hosts: listening.hosts, port: listening.port, pid: process.pid, version });
 
   return {
@@ -132,6 +137,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     waits: () => node.status().configuration.length === 0,
     async stop() {
       log.info("stopping");
+      scheduling?.stop();
       await snapshots.close();
       // It hands leadership over, for which it has to hear the others.
       await node.stop();
