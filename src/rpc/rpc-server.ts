@@ -11,6 +11,7 @@ import { defined } from "../base/assert.ts";
 import { describeError, RaftKvError } from "../base/errors.ts";
 import type { AnswerBatch, CallBatch } from "./batched-call.ts";
 import { CallDesk, type DeskMethod } from "./call-desk.ts";
+import { CallLoad } from "./call-load.ts";
 import { CONVERSE, MAX_MESSAGE_BYTES, services, type ServiceName } from "./definition.ts";
 import { Listener } from "./listener.ts";
 import type { Rpc, ServiceRpcs } from "./wire.ts";
@@ -50,27 +51,22 @@ export class RpcServer {
   readonly #connections = this.#server.createConnectionInjector(ServerCredentials.createInsecure());
   readonly #listener = new Listener((connection) => this.#connections.injectConnection(connection));
   readonly #desks = new Set<CallDesk>();
-  #calls = 0;
-
-  /** How many calls have come so far. */
-  get calls(): number {
-    return this.#calls;
-  }
+  readonly load = new CallLoad();
 
   add<S extends ServiceName>(name: S, handlers: Handlers<S>): void {
-    const counted = Object.entries(handlers).map(
-      ([method, handler]) => [method, this.#counted(handler as UnaryHandler)] as const,
+    const { load } = this;
+    const implementation = Object.fromEntries(
+      Object.entries(handlers).map(([method, handler]) => [method, unary(handler as UnaryHandler, load)]),
     );
-    const implementation = Object.fromEntries(counted.map(([method, handler]) => [method, unary(handler)]));
     const definition = services[name];
     if (definition[CONVERSE] === undefined) {
       this.#server.addService(definition, implementation);
       return;
     }
     const methods = new Map(
-      counted.map(([method, handler]) => [
+      Object.entries(handlers).map(([method, handler]) => [
         method,
-        deskMethod(defined(definition[method], `no RPC ${name}.${method}`), handler),
+        deskMethod(defined(definition[method], `no RPC ${name}.${method}`), handler as UnaryHandler, load),
       ]),
     );
     const converse = (stream: ServerDuplexStream<CallBatch, AnswerBatch>): void => {
@@ -93,18 +89,11 @@ export class RpcServer {
     await this.#listener.ended(CLOSE_GRACE_MS);
     this.#server.forceShutdown();
   }
-
-  #counted(handler: UnaryHandler): UnaryHandler {
-    return (request, context) => {
-      this.#calls += 1;
-      return handler(request, context);
-    };
-  }
 }
 
-function unary(handler: UnaryHandler) {
+function unary(handler: UnaryHandler, load: CallLoad) {
   return (call: ServerUnaryCall<unknown, object>, done: sendUnaryData<object>): void => {
-    void answer(handler, call, done);
+    void answer(handler, call, done, load);
   };
 }
 
@@ -112,24 +101,35 @@ async function answer(
   handler: UnaryHandler,
   call: ServerUnaryCall<unknown, object>,
   done: sendUnaryData<object>,
+  load: CallLoad,
 ): Promise<void> {
+  load.begin();
   try {
     done(null, await handler(call.request, { remainingMs: remainingMs(call) }));
   } catch (error) {
     done(refusal(error));
+  } finally {
+    load.end();
   }
 }
 
-function deskMethod(definition: MethodDefinition<unknown, object>, handler: UnaryHandler): DeskMethod {
+function deskMethod(
+  definition: MethodDefinition<unknown, object>,
+  handler: UnaryHandler,
+  load: CallLoad,
+): DeskMethod {
   return {
     decode: definition.requestDeserialize,
     encode: definition.responseSerialize,
     answer: async (request, remainingMs) => {
+      load.begin();
       try {
         return { response: await handler(request, { remainingMs }) };
       } catch (error) {
         const { code, details } = refusal(error);
         return { status: code, details };
+      } finally {
+        load.end();
       }
     },
   };

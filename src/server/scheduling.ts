@@ -12,30 +12,37 @@ import type { SchedulingPolicy } from "./scheduling-policy.ts";
 
 /** How often it is looked at what there is to do, in milliseconds. */
 const INTERVAL_MS = 250;
-/**
- * From so many on, calls and entries in a second, there is much to do. One client that puts one key after another
- * has less of them on a machine that is busy with other things.
- */
-const MUCH_PER_SECOND = 1000;
-/** From so few on, there is little to do again: those that come together under "batch" are fewer than they were. */
-const LITTLE_PER_SECOND = 500;
+/** Of fewer calls in that time it cannot be told; there is little to do. */
+const MIN_CALLS = 25;
+/** From so many on at once, calls and entries, there is much to do: one client has two, its call and its entry. */
+const MUCH_AT_ONCE = 4;
+/** Under "batch" it is much until it is less than this. */
+const LITTLE_AT_ONCE = 3;
+
+/** What a server has had to do so far; it never gets less. */
+export interface Work {
+  /** As CallLoad.calls. */
+  readonly calls: number;
+  /** As CallLoad.together. */
+  readonly together: number;
+  /** Applied ones. A follower gets those of many clients with one call. */
+  readonly entries: number;
+}
 
 export class Scheduling {
   readonly #clock: Clock;
-  readonly #work: () => number;
-  readonly #set: (policy: SchedulingPolicy) => void;
+  readonly #work: () => Work;
+  readonly #set: (policy: SchedulingPolicy) => boolean;
   #policy: SchedulingPolicy = "normal";
-  #lastWork: number;
-  #lastMs: number;
+  #last: Work;
   #timer: Timer;
 
-  /** `work`: the calls and entries so far, which never get fewer. `set` is called when the policy is to change. */
-  constructor(clock: Clock, work: () => number, set: (policy: SchedulingPolicy) => void) {
+  /** `set` is called when the policy is to change, and again later if it says that it could not be done. */
+  constructor(clock: Clock, work: () => Work, set: (policy: SchedulingPolicy) => boolean) {
     this.#clock = clock;
     this.#work = work;
     this.#set = set;
-    this.#lastWork = work();
-    this.#lastMs = clock.nowMs();
+    this.#last = work();
     this.#timer = this.#later();
   }
 
@@ -51,14 +58,12 @@ export class Scheduling {
   }
 
   #consider(): void {
-    const [work, nowMs] = [this.#work(), this.#clock.nowMs()];
-    const perSecond = ((work - this.#lastWork) / (nowMs - this.#lastMs)) * 1000;
-    this.#lastWork = work;
-    this.#lastMs = nowMs;
-    const enough = this.#policy === "batch" ? LITTLE_PER_SECOND : MUCH_PER_SECOND;
-    const policy = perSecond >= enough ? "batch" : "normal";
-    if (policy === this.#policy) return;
-    this.#policy = policy;
-    this.#set(policy);
+    const last = this.#last;
+    const now = (this.#last = this.#work());
+    const calls = now.calls - last.calls;
+    const atOnce =
+      calls < MIN_CALLS ? 0 : (now.together - last.together + now.entries - last.entries) / calls;
+    const policy = atOnce >= (this.#policy === "batch" ? LITTLE_AT_ONCE : MUCH_AT_ONCE) ? "batch" : "normal";
+    if (policy !== this.#policy && this.#set(policy)) this.#policy = policy;
   }
 }

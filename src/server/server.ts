@@ -20,7 +20,7 @@ import { createServer, type Creation } from "./creation.ts";
 import { keyValueService } from "./key-value-service.ts";
 import { OpenSnapshots } from "./open-snapshots.ts";
 import { schedulingSwitch } from "./scheduling-policy.ts";
-import { Scheduling } from "./scheduling.ts";
+import { Scheduling, type Work } from "./scheduling.ts";
 import { systemClock } from "./system-clock.ts";
 import { randomInt } from "./system-random.ts";
 
@@ -128,8 +128,11 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   }
   node.start();
   const setPolicy = schedulingSwitch();
-  const scheduling =
-    setPolicy && new Scheduling(systemClock, () => rpcServer.calls + node.appliedIndex, setPolicy);
+  const work = (): Work => {
+    const { calls, together } = rpcServer.load;
+    return { calls, together, entries: node.appliedIndex };
+  };
+  const scheduling = setPolicy === null ? null : new Scheduling(systemClock, work, setPolicy);
   log.info("serving", { hosts: listening.hosts, port: listening.port, pid: process.pid, version });
 
   return {

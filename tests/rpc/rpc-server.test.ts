@@ -1,6 +1,7 @@
 import { connect as connectSocket, type Socket } from "node:net";
 import { afterEach, expect, setDefaultTimeout, test } from "bun:test";
 import { defined } from "../../src/base/assert.ts";
+import { RaftKvError } from "../../src/base/errors.ts";
 import { CONVERSE, services } from "../../src/rpc/definition.ts";
 import { RpcClient } from "../../src/rpc/rpc-client.ts";
 import { RpcServer, type Handlers } from "../../src/rpc/rpc-server.ts";
@@ -44,6 +45,10 @@ function connect(port: number, calls: "few" | "bursts" = "few"): RpcClient<"KeyV
   const client = new RpcClient("KeyValueStore", `127.0.0.1:${port}`, calls);
   closers.push(() => client.close());
   return client;
+}
+
+function getBy(client: RpcClient<"KeyValueStore">, key: string): Promise<unknown> {
+  return client.call("Get", { arg: encodeText(key) }, TIMEOUT_MS);
 }
 
 /** A client that writes bytes, and reads only when the test says so. */
@@ -178,4 +183,21 @@ test("F4: a server that stops answers what is under way, and ends what cannot en
   expect(await held).toBe("an answer");
   expect(await stuck).toBe("no answer");
   await closed;
+});
+
+test("a server tells how many calls came, however they travelled and ended, and how many it had at once", async () => {
+  const refused = new RaftKvError("unavailable", "not now");
+  const answers = Promise.withResolvers<Buffer>();
+  const { server, port } = await serve((key) => (key === "wait" ? answers.promise : Promise.reject(refused)));
+  const [alone, together] = [connect(port), connect(port, "bursts")];
+  for (const client of [alone, together]) expect(getBy(client, "refused")).rejects.toThrow("not now");
+  await waitFor("two calls", () => server.load.calls === 2);
+  // Neither was there any more when these came.
+  await Promise.all([alone, together].map((client) => client.call("ping", {}, TIMEOUT_MS)));
+  const before = server.load.together;
+  const waiting = [alone, together, together].map((client) => getBy(client, "wait"));
+  await waitFor("three more calls", () => server.load.calls === 7);
+  expect(server.load.together - before).toBe(1 + 2 + 3);
+  answers.resolve(Buffer.from("v"));
+  await Promise.all(waiting);
 });

@@ -7,70 +7,88 @@ import { VirtualClock } from "../node/virtual-clock.ts";
 function server() {
   const clock = new VirtualClock();
   const set: SchedulingPolicy[] = [];
-  let work = 0;
+  let [calls, together, entries] = [0, 0, 0];
+  const switches = { work: true };
   const scheduling = new Scheduling(
     clock,
-    () => work,
-    (policy) => set.push(policy),
+    () => ({ calls, together, entries }),
+    (policy) => {
+      if (switches.work) set.push(policy);
+      return switches.work;
+    },
   );
-  /** Has it do so much for two seconds. */
-  const run = async (perSecond: number): Promise<void> => {
+  /** For two seconds: so many calls in each tenth, so many of them at a time, each bringing so many entries. */
+  const run = async (perTenth: number, atATime: number, entriesEach: number): Promise<void> => {
     for (let tenth = 0; tenth < 20; tenth += 1) {
-      work += perSecond / 10;
+      calls += perTenth;
+      together += perTenth * atATime;
+      entries += perTenth * entriesEach;
       await clock.advance(100);
     }
   };
-  return { set, run, scheduling };
+  return { set, run, scheduling, switches };
 }
 
-test("a server that has little to do stays as it is", async () => {
+test("for one client, however fast it is, a server stays as it is", async () => {
   const { set, run } = server();
-  await run(0);
-  await run(600);
+  await run(0, 0, 0);
+  await run(30, 1, 1);
+  await run(3000, 1, 1);
+  await run(3000, 1, 0);
   expect(set).toEqual([]);
 });
 
-test("a server that has much to do is batch, until it has little to do again", async () => {
+test("a leader that many clients call is batch, until there are few again", async () => {
   const { set, run } = server();
-  await run(4000);
+  await run(100, 64, 1);
   expect(set).toEqual(["batch"]);
-  await run(800);
+  await run(100, 2.5, 1);
   expect(set).toEqual(["batch"]);
-  await run(200);
+  await run(100, 1, 1);
   expect(set).toEqual(["batch", "normal"]);
-  await run(800);
+  await run(100, 2.5, 1);
   expect(set).toEqual(["batch", "normal"]);
-  await run(1600);
+  await run(100, 4, 1);
   expect(set).toEqual(["batch", "normal", "batch"]);
+  await run(1, 1, 0);
+  expect(set).toEqual(["batch", "normal", "batch", "normal"]);
 });
 
-test("what came while the process stood still does not count as much for a moment", async () => {
-  const clock = new VirtualClock();
-  const set: SchedulingPolicy[] = [];
-  let work = 0;
-  const scheduling = new Scheduling(
-    clock,
-    () => work,
-    (policy) => set.push(policy),
-  );
-  clock.stall(10_000);
-  work += 500;
-  await clock.advance(250);
+test("a follower that gets the entries of many clients with each call is batch", async () => {
+  const { set, run } = server();
+  await run(20, 1, 8);
+  expect(set).toEqual(["batch"]);
+});
+
+test("of a few calls in a second nothing is concluded", async () => {
+  const { set, run } = server();
+  await run(5, 64, 8);
   expect(set).toEqual([]);
-  scheduling.stop();
+});
+
+test("what could not be set is tried again", async () => {
+  const { set, run, switches } = server();
+  switches.work = false;
+  await run(100, 64, 1);
+  expect(set).toEqual([]);
+  switches.work = true;
+  await run(100, 64, 1);
+  expect(set).toEqual(["batch"]);
 });
 
 test("after stop nothing is set", async () => {
   const { set, run, scheduling } = server();
   scheduling.stop();
-  await run(4000);
+  await run(100, 64, 1);
   expect(set).toEqual([]);
 });
 
-/** Sets what the words say, one after the other, and tells what all threads of the process are then. */
+const MODULE = JSON.stringify(require.resolve("../../src/server/scheduling-policy.ts"));
+
+/** Sets one policy after the other, and tells what all threads of the process have then. */
 const PROGRAM = `
   const { readdirSync, readFileSync } = require("node:fs");
-  const { schedulingSwitch } = require(${JSON.stringify(require.resolve("../../src/server/scheduling-policy.ts"))});
+  const { schedulingSwitch } = require(${MODULE});
   // The policy is the 41st field of stat, the third the first after the name.
   const policyOf = (thread) =>
     Number(readFileSync(\`/proc/self/task/\${thread}/stat\`, "utf8").split(") ").at(-1).split(" ")[38]);
@@ -78,13 +96,25 @@ const PROGRAM = `
   const set = schedulingSwitch();
   const told = [policies()];
   for (const policy of ["batch", "normal", "batch"]) {
-    set(policy);
+    Bun.gc(true);
+    if (!set(policy)) throw new Error("not set");
     told.push(policies());
   }
   console.log(JSON.stringify({ told, again: schedulingSwitch() === null }));
 `;
 
-test.skipIf(process.platform !== "linux" || schedulingSwitch() === null)(
+/** A process that may have 64 files open, and has. */
+const WITHOUT_FILES = `
+  const { openSync } = require("node:fs");
+  const { schedulingSwitch } = require(${MODULE});
+  const set = schedulingSwitch();
+  try {
+    for (;;) openSync("/dev/null");
+  } catch {}
+  console.log(set("batch"));
+`;
+
+test.skipIf(schedulingSwitch() === null)(
   "all threads of the process get the policy, and one that somebody chose for it is left alone",
   async () => {
     const child = Bun.spawn([process.execPath, "-e", PROGRAM], { stdout: "pipe", stderr: "inherit" });
@@ -92,3 +122,9 @@ test.skipIf(process.platform !== "linux" || schedulingSwitch() === null)(
     expect(await child.exited).toBe(0);
   },
 );
+
+test.skipIf(schedulingSwitch() === null)("a process that can open no file goes on as it was", async () => {
+  const words = ["sh", "-c", 'ulimit -n 64; exec "$0" -e "$1"', process.execPath, WITHOUT_FILES];
+  const child = Bun.spawn(words, { stdout: "pipe", stderr: "pipe" });
+  expect([await child.stdout.text(), await child.stderr.text()]).toEqual(["false\n", ""]);
+});
