@@ -18,6 +18,8 @@ const MIN_CALLS = 25;
 const MUCH_AT_ONCE = 4;
 /** Under "batch" it is much until it is less than this. */
 const LITTLE_AT_ONCE = 3;
+/** Of so many the callers themselves compute without end if they are here, and a server would wait for them. */
+const FLOOD_AT_ONCE = 512;
 
 /** What a server has had to do so far; it never gets less. */
 export interface Work {
@@ -63,7 +65,8 @@ export class Scheduling {
     const calls = now.calls - last.calls;
     const atOnce =
       calls < MIN_CALLS ? 0 : (now.together - last.together + now.entries - last.entries) / calls;
-    const policy = atOnce >= (this.#policy === "batch" ? LITTLE_AT_ONCE : MUCH_AT_ONCE) ? "batch" : "normal";
+    const enough = this.#policy === "batch" ? LITTLE_AT_ONCE : MUCH_AT_ONCE;
+    const policy = atOnce >= enough && atOnce < FLOOD_AT_ONCE ? "batch" : "normal";
     if (policy !== this.#policy && this.#set(policy)) this.#policy = policy;
   }
 }

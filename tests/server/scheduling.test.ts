@@ -60,6 +60,13 @@ test("a follower that gets the entries of many clients with each call is batch",
   expect(set).toEqual(["batch"]);
 });
 
+test("a server that is flooded does not let callers go first", async () => {
+  const { set, run } = server();
+  await run(100, 64, 1);
+  await run(1000, 2000, 1);
+  expect(set).toEqual(["batch", "normal"]);
+});
+
 test("of a few calls in a second nothing is concluded", async () => {
   const { set, run } = server();
   await run(5, 64, 8);
