@@ -121,6 +121,24 @@ const WITHOUT_FILES = `
   console.log(set("batch"));
 `;
 
+/** A process whose system calls are judged by a filter, which allows them all: one instruction that says so. */
+const FILTERED = `
+  const { dlopen, ptr } = require("bun:ffi");
+  const { schedulingSwitch } = require(${MODULE});
+  const { prctl } = dlopen("libc.so.6", { prctl: { args: ["i32", "u64", "u64", "u64", "u64"], returns: "i32" } }).symbols;
+  const [NO_NEW_PRIVILEGES, SECCOMP, FILTER, RETURN, ALLOW] = [38, 22, 2, 0x06n, 0x7fff0000n];
+  const before = schedulingSwitch() === null;
+  const filter = new BigUint64Array([RETURN | (ALLOW << 32n)]);
+  const program = new BigUint64Array([1n, BigInt(ptr(filter))]);
+  const set = [prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0), prctl(SECCOMP, FILTER, ptr(program), 0, 0)];
+  console.log(JSON.stringify({ before, set, after: schedulingSwitch() === null }));
+`;
+
+test.skipIf(schedulingSwitch() === null)("under a filter of system calls nothing is set", async () => {
+  const child = Bun.spawn([process.execPath, "-e", FILTERED], { stdout: "pipe", stderr: "inherit" });
+  expect(JSON.parse(await child.stdout.text())).toEqual({ before: false, set: [0, 0], after: true });
+});
+
 test.skipIf(schedulingSwitch() === null)(
   "all threads of the process get the policy, and one that somebody chose for it is left alone",
   async () => {
@@ -130,8 +148,11 @@ test.skipIf(schedulingSwitch() === null)(
   },
 );
 
-test.skipIf(schedulingSwitch() === null)("a process that can open no file goes on as it was", async () => {
-  const words = ["sh", "-c", 'ulimit -n 64; exec "$0" -e "$1"', process.execPath, WITHOUT_FILES];
-  const child = Bun.spawn(words, { stdout: "pipe", stderr: "pipe" });
-  expect([await child.stdout.text(), await child.stderr.text()]).toEqual(["false\n", ""]);
-});
+test.skipIf(schedulingSwitch() === null)(
+  "I4: a process that can open no file goes on as it was",
+  async () => {
+    const words = ["sh", "-c", 'ulimit -n 64; exec "$0" -e "$1"', process.execPath, WITHOUT_FILES];
+    const child = Bun.spawn(words, { stdout: "pipe", stderr: "pipe" });
+    expect([await child.stdout.text(), await child.stderr.text()]).toEqual(["false\n", ""]);
+  },
+);
