@@ -37,6 +37,19 @@ function heardBy<C>(state: RaftState<C>, leader: Leader<C>): readonly (readonly 
   return [...leader.progress].filter(([, progress]) => isHeard(state, progress));
 }
 
+/** The other voters that are heard, as a round of reads asks them: first who answered the latest round, and soonest. */
+export function quickestVoters<C>(
+  state: RaftState<C>,
+  leader: Leader<C>,
+): readonly (readonly [ServerId, Progress<C>])[] {
+  const { voters } = state.configurations;
+  return heardBy(state, leader)
+    .filter(([peer]) => voters.includes(peer))
+    .toSorted(
+      ([, a], [, b]) => b.confirmedRound - a.confirmedRound || a.confirmedOrdinal - b.confirmedOrdinal,
+    );
+}
+
 /** The other voters that are heard and have room, so that they could take over; who has most of the log comes first. */
 export function successors<C>(
   state: RaftState<C>,

@@ -3,11 +3,11 @@
  * has it, and gives up when it no longer hears a majority.
  */
 import { assert, defined } from "../base/assert.ts";
-import { hearsMajority, isHeard } from "./contact.ts";
+import { hearsMajority, quickestVoters } from "./contact.ts";
 import type { LogIndex, ServerId } from "./entry.ts";
 import type { AppendEntries, AppendEntriesReply } from "./message.ts";
 import { Progress } from "./progress.ts";
-import { reachedByMajority } from "./quorum.ts";
+import { majority, reachedByMajority } from "./quorum.ts";
 import { ReadRounds } from "./read-rounds.ts";
 import type { Leader } from "./role.ts";
 import { needsSnapshot, noteMatch, sendSnapshot } from "./snapshotting.ts";
@@ -39,7 +39,10 @@ export function tickLeader<C>(state: RaftState<C>, leader: Leader<C>): void {
   tickTransfer(state, leader);
   if (state.role !== leader) return;
   leader.heartbeatElapsedTicks += 1;
-  if (leader.heartbeatElapsedTicks < state.options.heartbeatTicks) return;
+  if (leader.heartbeatElapsedTicks < state.options.heartbeatTicks) {
+    if (leader.reads.isOverdue(state.nowTick)) askVoters(state, leader, Infinity);
+    return;
+  }
   for (const progress of leader.progress.values()) progress.paused = false;
   sendHeartbeats(state, leader);
 }
@@ -47,7 +50,7 @@ export function tickLeader<C>(state: RaftState<C>, leader: Leader<C>): void {
 /** A heartbeat speaks of what is known to match, so it does not probe, and no sound log refuses it. */
 export function sendHeartbeats<C>(state: RaftState<C>, leader: Leader<C>): void {
   leader.heartbeatElapsedTicks = 0;
-  if (leader.reads.areWaiting) leader.reads.begin();
+  leader.reads.begin(state.nowTick);
   if (leader.transfer !== null) leader.transfer.isDue = true;
   for (const [peer, progress] of leader.progress) {
     progress.heartbeat = heartbeat(state, leader, progress);
@@ -55,11 +58,14 @@ export function sendHeartbeats<C>(state: RaftState<C>, leader: Leader<C>): void 
   }
 }
 
-/** Beside what is due: asks every voter that is there whether this server still leads (ReadRounds). */
+/** Beside what is due: asks as many voters as a majority lacks whether this server still leads (ReadRounds). */
 export function sendRound<C>(state: RaftState<C>, leader: Leader<C>): void {
-  for (const voter of state.configurations.voters) {
-    const progress = leader.progress.get(voter);
-    if (progress === undefined || !isHeard(state, progress)) continue;
+  const { voters } = state.configurations;
+  askVoters(state, leader, majority(voters.length) - Number(voters.includes(state.id)));
+}
+
+function askVoters<C>(state: RaftState<C>, leader: Leader<C>, count: number): void {
+  for (const [voter, progress] of quickestVoters(state, leader).slice(0, count)) {
     sendAppendEntries(state, voter, progress, heartbeat(state, leader, progress));
   }
 }
@@ -160,7 +166,7 @@ export function handleAppendEntriesReply<C>(
   const settled = progress.settled(request);
   if (reply.term < state.currentTerm) return;
   progress.lastContactTick = state.nowTick;
-  progress.confirmedRound = Math.max(progress.confirmedRound, request.round);
+  if (state.role.kind === "leader") state.role.reads.answered(progress, request.round);
   progress.hasRoom = !reply.diskFull;
   // That it is there is no reason to try again at once what it could not take: a snapshot, or anything at all.
   if (progress.hasRoom && !needsSnapshot(state, progress)) progress.paused = false;

@@ -35,8 +35,10 @@ export class Progress<C> {
   knownCommit: LogIndex = 0;
   /** Tick of the last answer in this term; it starts with the leadership. -Infinity: it has never answered. */
   lastContactTick: number;
-  /** The latest round of reads (ReadRounds) that it has answered in this term; 0: none. */
-  confirmedRound = 0;
+  /** The latest round of reads (ReadRounds) that it has answered in this term; -1: it has not answered anything. */
+  confirmedRound = -1;
+  /** The place of that answer among all that were a server's first to a round; less is sooner. */
+  confirmedOrdinal = 0;
   readonly catchUp: CatchUp;
   /** Whether its disk had room when it last answered; false before it has answered. */
   hasRoom = false;

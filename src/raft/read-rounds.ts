@@ -1,6 +1,6 @@
-import { assert } from "../base/assert.ts";
 import type { ReadId, ReadOutcome } from "./batch.ts";
 import type { LogIndex } from "./entry.ts";
+import type { Progress } from "./progress.ts";
 
 interface PendingRead {
   readonly read: ReadId;
@@ -9,6 +9,9 @@ interface PendingRead {
   readonly round: number;
 }
 
+/** Longer than a round takes between servers that are near each other, and no long wait. */
+const PATIENCE_TICKS = 2;
+
 /**
  * A leader's rounds of asking whether it still leads, and the reads that wait for them. A read waits for a round that
  * begins after it, so what was sent before says nothing of it (L3); all that wait when a round begins share it.
@@ -16,8 +19,10 @@ interface PendingRead {
 export class ReadRounds {
   /** The latest that has begun; it goes with every AppendEntries. */
   latest = 0;
+  #beganTick = 0;
   /** Ascending by round. */
   #pending: PendingRead[] = [];
+  #answers = 0;
 
   add(read: ReadId, readIndex: LogIndex): void {
     this.#pending.push({ read, readIndex, round: this.latest + 1 });
@@ -35,9 +40,22 @@ export class ReadRounds {
     return first !== undefined && first.round <= this.latest;
   }
 
-  begin(): void {
-    assert(this.areWaiting, "a round for nobody");
+  begin(nowTick: number): void {
     this.latest += 1;
+    this.#beganTick = nowTick;
+  }
+
+  /** Whether it is time, once a round, to ask everybody who is heard, and no longer only those who were asked. */
+  isOverdue(nowTick: number): boolean {
+    return this.areUnderWay && nowTick - this.#beganTick === PATIENCE_TICKS;
+  }
+
+  /** The follower has answered what carried `round`. */
+  answered(progress: Progress<unknown>, round: number): void {
+    if (round <= progress.confirmedRound) return;
+    this.#answers += 1;
+    progress.confirmedRound = round;
+    progress.confirmedOrdinal = this.#answers;
   }
 
   /** A majority has answered in `round` or later: takes the reads that waited for that. */

@@ -3,12 +3,14 @@
  *
  *   1. A read gets as its index what is committed when it comes, and no less than this leader's no-op: only from there
  *      on does a leader know all that was committed before it (L2).
- *   2. A heartbeat to every voter begins a round. Whoever answers it in this term had not voted in a later one by
- *      then; when a majority has, nothing can have been committed by a later leader before the read came (L1).
+ *   2. A heartbeat to as many voters as make a majority, with the leader where it counts, begins a round. Whoever
+ *      answers it in this term had not voted in a later one by then; when a majority has, nothing can have been
+ *      committed by a later leader before the read came (L1).
  *   3. Whoever has applied the log up to that index may answer (L4).
  *
- * One round is under way at a time and serves all reads that waited for it. An answer counts for the round that its
- * request carried and those before (L3); heartbeats that are due carry the latest, so a lost one is made good.
+ * Reads begin one round at a time, for all that wait. An answer counts for the round that its request carried and those
+ * before (L3). What is not answered soon is asked of everybody that is heard, and every heartbeat that is due begins a
+ * round beside it: one that was lost, or had asked somebody who has died, is made good.
  */
 import type { ReadId } from "./batch.ts";
 import type { ServerId } from "./entry.ts";
@@ -32,7 +34,7 @@ export function read<C>(state: RaftState<C>, id: ReadId): ReadResult {
 export function serveReads<C>(state: RaftState<C>, leader: Leader<C>): void {
   confirmReads(state, leader);
   if (leader.reads.areUnderWay || !leader.reads.areWaiting) return;
-  leader.reads.begin();
+  leader.reads.begin(state.nowTick);
   sendRound(state, leader);
   // The only voter asks nobody.
   confirmReads(state, leader);

@@ -74,7 +74,8 @@ describe("a linearizable read", () => {
     const reads = Array.from({ length: 64 }, () => cluster.node(0).read());
     const outcomes = await cluster.finish(Promise.all(reads));
     expect(new Set(outcomes.map(({ kind }) => kind))).toEqual(new Set(["ready"]));
-    expect(messages.length).toBeLessThanOrEqual(2 + 2);
+    // One for the round, and perhaps a heartbeat that is due.
+    expect(messages.length).toBeLessThanOrEqual(1 + 2);
   });
 
   test.each([0, 1])("of 64 clients who read on and on at server %d costs few messages", async (id) => {
@@ -89,7 +90,7 @@ describe("a linearizable read", () => {
     // A round takes two milliseconds, and serves all 64; beside it there are the heartbeats that are due.
     const rounds = 20 + 1;
     const due = Math.ceil((cluster.clock.nowMs() - beganMs) / 50) + 1;
-    expect(heartbeats.length).toBeLessThanOrEqual(2 * (rounds + due));
+    expect(heartbeats.length).toBeLessThanOrEqual(rounds + 2 * due);
     expect(requests.length).toBeLessThanOrEqual(id === 0 ? 0 : rounds);
   });
 

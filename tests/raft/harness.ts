@@ -54,6 +54,8 @@ export class TestServer {
   batches: Batch<string>[] = [];
   /** What became of its reads. */
   readonly readIndices = new Map<ReadId, LogIndex | null>();
+  /** How often its disk was filled up while it led. */
+  timesFullAsLeader = 0;
 
   readonly #options: RaftOptions;
   #raft: Raft<string>;
@@ -194,6 +196,7 @@ export class TestServer {
   /** From now on its writes wait, and it knows why. */
   fillDisk(): void {
     this.disk.full = true;
+    if (this.status.role === "leader") this.timesFullAsLeader += 1;
     this.turn((raft) => raft.setDiskFull(true));
   }
 

@@ -24,10 +24,10 @@ export const readMutants: readonly Mutant[] = [
   {
     name: "read-joins-round",
     rule: "L3",
-    what: "A read is confirmed by a round that began before it.",
+    what: "A read is confirmed by a round that began before it, four rounds ago.",
     file: "src/raft/read-rounds.ts",
     find: "round: this.latest + 1 });",
-    replace: "round: this.latest });",
+    replace: "round: this.latest - 4 });",
     focus: PARTITIONS,
   },
   {

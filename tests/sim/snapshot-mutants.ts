@@ -255,15 +255,6 @@ export const snapshotMutants: readonly Mutant[] = [
     find: "    progress.heartbeat = heartbeat(state, leader, progress);\n",
     replace:
       '    if (progress.state === "snapshot") continue;\n    progress.heartbeat = heartbeat(state, leader, progress);\n',
-    // The rounds of reads would make up for it.
-    also: [
-      {
-        file: "src/raft/leadership.ts",
-        find: "if (progress === undefined || !isHeard(state, progress)) continue;",
-        replace:
-          'if (progress === undefined || progress.state === "snapshot" || !isHeard(state, progress)) continue;',
-      },
-    ],
     focus: {
       ...LEFT_BEHIND,
       network: {
