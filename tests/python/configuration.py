@@ -22,8 +22,8 @@ _DEFAULTS: Mapping[str, str] = {
 }
 
 _SPAN = 10
-# Below the ports that the system hands out to outgoing connections.
-_CANDIDATES = range(20011, 32000, 100)
+# Below the ports that the system hands out to outgoing connections, and above those that the other suite takes.
+_CANDIDATES = range(31_001, 32_700, _SPAN)
 
 
 def write_configuration(directory: Path, values: Mapping[str, str | None]) -> None:
